@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from examples.kanji import base, dictionary, glyphs, packages, text_tower
+from examples.kanji import base, dictionary, glyphs, packages, text_tower, vae
 from examples.kanji.dictionary import Kanji
 from examples.kanji.packages import Source
 
@@ -47,9 +47,10 @@ def write(folder: Path, pictures: str = "pictures") -> None:
         _write_pictures(folder / pictures / font.name, trained, font)
     write_sheets(folder / "glyphs", kanji, packages.TRAINED)
     tokenizer = text_tower.tokenizer_of([one.meaning for one in trained])
-    mean_NHW = torch.stack([_mean_glyph(one) for one in trained])
+    drawn_FNHW = torch.stack([_drawn(trained, font) for font in packages.TRAINED])
+    mean_NHW = drawn_FNHW.float().mean(dim=0) / 255
     tower = text_tower.train(tokenizer, [one.meaning for one in trained], mean_NHW)
-    base.write(folder / "base", tower, tokenizer)
+    base.write(folder / "base", vae.train(drawn_FNHW.flatten(0, 1)), tower, tokenizer)
     draw = random.Random("prompts")
     chosen = [*draw.sample(trained, NUM_PROMPTS[0]), *draw.sample(held_out, NUM_PROMPTS[1])]
     (folder / "prompts.txt").write_text("".join(f"{one.meaning}\n" for one in chosen), encoding="utf-8")
@@ -86,7 +87,6 @@ def _write_pictures(folder: Path, kanji: Sequence[Kanji], font: Source) -> None:
         (folder / f"{stem}.txt").write_text(one.meaning, encoding="utf-8")
 
 
-def _mean_glyph(one: Kanji) -> torch.Tensor:
-    """(64, 64), 0…1, over the training fonts."""
-    drawn = [np.asarray(glyphs.draw(one.character, font.path), dtype=np.float32) for font in packages.TRAINED]
-    return torch.from_numpy(np.mean(drawn, axis=0) / 255)
+def _drawn(kanji: Sequence[Kanji], font: Source) -> torch.Tensor:
+    """(N, 64, 64), uint8."""
+    return torch.from_numpy(np.stack([np.asarray(glyphs.draw(one.character, font.path)) for one in kanji]))

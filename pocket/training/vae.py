@@ -80,8 +80,9 @@ def start_linear(vae: AutoencoderKL) -> None:
         elif isinstance(module, torch.nn.Conv2d):
             module.weight *= 3**0.5
     (weight, bias), _ = quantising_convolutions(vae)
-    weight[LATENT_CHANNELS:] *= 0.1
-    bias[LATENT_CHANNELS:] = INITIAL_LOG_VARIANCE
+    num_means = len(weight) // 2
+    weight[num_means:] *= 0.1
+    bias[num_means:] = INITIAL_LOG_VARIANCE
 
 
 def draw_pictures(work: Path) -> tuple[Tensor, Tensor]:

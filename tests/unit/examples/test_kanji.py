@@ -1,4 +1,4 @@
-"""The kanji of the demo: what is read of the dictionary, what is missing, and that glyphs fill their tiles."""
+"""The kanji of the demo: what is read of the dictionary, what is missing, that tiles are filled, and who reads."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from examples.kanji import data_set, dictionary, glyphs, packages, text_tower
+from examples.kanji import data_set, dictionary, glyphs, packages, reading, text_tower, vae
 from examples.kanji.dictionary import Kanji
 from shared.errors import DataError
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
+from shared.run_folder.records.inventory import Inventory, PairRecord
+from shared.run_folder.run_dir import RunDir
 
 ENTRY = """<character><literal>{}</literal><misc><grade>{}</grade></misc><reading_meaning><rmgroup>
 <reading r_type="ja_on">X</reading>{}<meaning m_lang="fr">Est</meaning></rmgroup></reading_meaning></character>"""
@@ -70,6 +73,53 @@ def test_the_tower_learns_the_shapes_of_its_meanings(monkeypatch: pytest.MonkeyP
     assert torch.equal(read_NC, again_NC)
     assert text_tower.components(shapes_NHW).shape == (len(words), len(words))
     assert max(losses[59], losses[-1]) < 0.2 * losses[0]
+
+
+def test_latents_are_principal_components_that_keep_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vae, "NUM_STEPS", 25)
+    monkeypatch.setattr(vae, "BATCH_SIZE", 4)
+    grid_BHW = torch.randint(0, 2, (12, 4, 4), generator=torch.Generator().manual_seed(0)) * 255
+    glyphs_BHW = grid_BHW.repeat_interleave(16, dim=1).repeat_interleave(16, dim=2).to(torch.uint8)
+    components = vae.Components.of(vae.floats(glyphs_BHW))
+    latents = components.latents(vae.floats(glyphs_BHW))
+    assert latents.shape == (12, 16, 8, 8)
+    assert latents.square().mean().item() == pytest.approx(1, rel=1e-4)
+    of_pixels, of_latents = (
+        torch.cdist(each.flatten(1), each.flatten(1)) for each in (vae.floats(glyphs_BHW), latents)
+    )
+    apart = of_pixels > 0
+    shares = of_latents[apart] / of_pixels[apart]  # patches of one grey: one component holds all of them
+    assert shares.max().item() == pytest.approx(shares.min().item(), rel=1e-3)
+    taught = [vae.train(glyphs_BHW).decode(latents[:1]).sample for _ in range(2)]
+    assert torch.equal(*taught)
+    pictures = vae.coloured(vae.floats(glyphs_BHW[:1]))
+    untaught = vae.build().decode(latents[:1]).sample
+    assert (taught[0] - pictures).square().mean() < 0.6 * (untaught - pictures).square().mean()
+
+
+def test_trained_and_held_out_characters_are_counted_by_themselves(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    Inventory(pairs=(PairRecord(id="1", image="", caption="East"),)).write(run.dataset)
+    cells = [
+        ("east", 0.0, 1.0, 1.0),
+        ("EAST", 0.3, 0.0, 1.0),
+        ("west", 0.9, 0.0, 0.0),
+        ("not a meaning", None, None, None),
+    ]
+    samples = tuple(
+        Sample(
+            prompt_id=str(number), prompt=prompt, metrics={"glyph_loss": loss, "glyph_top1": own, "glyph_top10": near}
+        )
+        for number, (prompt, loss, own, near) in enumerate(cells)
+    )
+    run.evaluation(250).mkdir(parents=True)
+    result = EvaluationResult(run_id="one", step=250, status="ok", snapshot_digest="", samples=samples)
+    result.write(run.evaluation(250) / "result.json")
+    assert reading.of_snapshots(run) == {
+        (250, "trained"): reading.Read(count=2, own=1, near=2),
+        (250, "held out"): reading.Read(count=1, own=0, near=0),
+    }
+    assert reading.Read(count=48, own=40, near=47).cells() == ("48", "83.3% (71.0% to 91.8%)", "97.9%")
 
 
 @pytest.mark.skipif(not INSTALLED, reason="Debian's kanjidic-xml and fonts are not installed")

@@ -1,0 +1,101 @@
+"""`python -m examples.kanji.reading RUN`: how many drawn glyphs are read, by snapshot, beside chance and real ones.
+
+Trained and held-out characters are counted by themselves: the meaning of a character that nothing learns from says
+little of its shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from examples.kanji import dictionary, glyphs, packages
+from examples.kanji.packages import Source
+from shared.errors import ConfigError, exit_code_of
+from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from shared.statistics.proportion import share_interval
+from tasks.text_to_image.encoders import glyph_bank
+from tasks.text_to_image.encoders.glyph_bank import GlyphBank
+from tasks.text_to_image.metrics.glyphs import NEAR
+
+NUM_REAL = 500
+"""Real glyphs that are read of each font."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Of `count` glyphs, `own` are read as their own character and `near` have it among the nearest."""
+
+    count: int
+    own: int
+    near: int
+
+    @classmethod
+    def of(cls, readings: Sequence[tuple[bool, bool]]) -> Read:
+        """From (read, nearly read) of each glyph."""
+        return cls(len(readings), sum(own for own, _ in readings), sum(near for _, near in readings))
+
+    def cells(self) -> tuple[str, str, str]:
+        """Glyphs, the share that is read with its 95 % interval, the share that is nearly read."""
+        low, high = share_interval(self.own, self.count)
+        return (
+            str(self.count),
+            f"{self.own / self.count:.1%} ({low:.1%} to {high:.1%})",
+            f"{self.near / self.count:.1%}",
+        )
+
+
+def of_snapshots(run: RunDir) -> dict[tuple[int, str], Read]:
+    """By step and kind of character."""
+    inventory = run.read_inventory()
+    trained = {pair.caption.strip().lower() for pair in inventory.pairs} if inventory else set[str]()
+    readings: dict[tuple[int, str], list[tuple[bool, bool]]] = {}
+    for step in sorted(steps_in(run.evaluations)):
+        result = run.read_result(step)
+        for sample in result.samples if result else ():
+            kind = "trained" if sample.prompt.strip().lower() in trained else "held out"
+            if sample.metrics.get("glyph_loss") is not None:
+                own, near = bool(sample.metrics["glyph_top1"]), bool(sample.metrics["glyph_top10"])
+                readings.setdefault((step, kind), []).append((own, near))
+    return {key: Read.of(found) for key, found in readings.items()}
+
+
+def of_real_glyphs(bank: GlyphBank, fonts: Iterable[Source]) -> dict[str, Read]:
+    """Glyphs of fonts that nothing learns from, by font: what the comparison can read at all."""
+    kanji = dictionary.read(packages.DICTIONARY.path)[:NUM_REAL]
+    return {font.name: Read.of([_reading(bank, one, font) for one in kanji]) for font in fonts if font.path.is_file()}
+
+
+def _reading(bank: GlyphBank, kanji: dictionary.Kanji, font: Source) -> tuple[bool, bool]:
+    rank = bank.rank(glyphs.draw(kanji.character, font.path), kanji.meaning)
+    return rank == 0, rank is not None and rank < NEAR
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m examples.kanji.reading", description=__doc__)
+    parser.add_argument("run", type=Path, help="a run folder, such as runs/kanji")
+    run = open_run(parser.parse_args().run)
+    place = run.read_config().evaluation.glyphs
+    if place is None:
+        raise ConfigError(f"{run.path} has no glyphs to compare with", "give a run that has evaluation.glyphs")
+    bank = glyph_bank.load(place)
+    table = Table("glyphs", "of", "read (95 %)", f"among the {NEAR} nearest")
+    for (step, kind), read in of_snapshots(run).items():
+        table.add_row(f"step {step}, {kind}", *read.cells())
+    for font, read in of_real_glyphs(bank, packages.HELD_OUT).items():
+        table.add_row(f"real, {font}", *read.cells())
+    chance = 1 / len(bank.characters)
+    table.add_row("chance", "", f"{chance:.2%}", f"{NEAR * chance:.2%}")
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
