@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from rich.progress import track
 from tokenizers import Tokenizer, trainers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
@@ -83,7 +84,7 @@ def train(tokenizer: CLIPTokenizer, meanings: Sequence[str], glyphs_NHW: Tensor,
     input_ids_NL = tokenise(tokenizer, meanings)
     optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=0.1)
-    for step in range(NUM_STEPS):
+    for step in track(range(NUM_STEPS), description="the text encoder learns meanings"):
         chosen = torch.randint(len(input_ids_NL), (BATCH_SIZE,), generator=torch.Generator().manual_seed(step))
         loss = F.mse_loss(head(tower(input_ids_NL[chosen]).pooler_output), target_NC[chosen])
         optimizer.zero_grad()

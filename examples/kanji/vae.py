@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -80,7 +81,7 @@ def train(glyphs_BHW: Tensor, seed: int = 0) -> AutoencoderKL:
     vae, components = build(), Components.of(floats(glyphs_BHW))
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=0.1)
-    for step in range(NUM_STEPS):
+    for step in track(range(NUM_STEPS), description="the VAE learns glyphs"):
         generator = torch.Generator().manual_seed(step)
         glyphs = floats(glyphs_BHW[torch.randint(len(glyphs_BHW), (BATCH_SIZE,), generator=generator)])
         latents, pictures = components.latents(glyphs), coloured(glyphs)
