@@ -142,6 +142,9 @@ def init(
     class_word: Annotated[
         str, typer.Option(help="What kind of thing it is, such as dress or woman; taken from captions when absent.")
     ] = "",
+    what: Annotated[
+        str, typer.Option(help="What is trained, as `train.what` names it: lora, full or scratch; lora when absent.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     task: Annotated[
         str, typer.Option("--task", help="What is learnt, as `run.task` names it; proposed when absent.")
@@ -155,7 +158,7 @@ def init(
             say(f"task: {name}: {why} (--task says another)")
         program = importlib.import_module(tasks.command(name, "init"))
         return program.init(
-            dataset, model, output, trigger_word.strip(), prompts, profile.strip(), class_word, force=force
+            dataset, model, output, trigger_word.strip(), prompts, profile.strip(), class_word, what, force=force
         )
 
     raise typer.Exit(exit_code_of(body))

@@ -42,6 +42,7 @@ def init(
     prompts: Path | None = None,
     profile: str = "",
     class_word: str = "",
+    what: str = "",
     *,
     force: bool,
 ) -> int:
@@ -55,6 +56,7 @@ def init(
     plain = init_options.plain_name(folder, "classes")
     target = init_options.target_of(output, plain, force=force)
     given = {"--trigger-word": trigger_word, "--prompts": prompts, "--profile": profile, "--class-word": class_word}
+    given |= {"--what": what}
     init_options.refuse_meaningless(given, "image classification")
     tree: dict[str, Any] = {"run": {"task": "image_classification"}, "data": {"path": str(folder.resolve())}}
     pairs = labelled.scan(parse_config(tree, settings_of=lambda name: Settings))

@@ -55,6 +55,7 @@ def init(
     prompts: Path | None = None,
     profile: str = "",
     class_word: str = "",
+    what: str = "",
     *,
     force: bool,
 ) -> int:
@@ -69,6 +70,7 @@ def init(
     plain = init_options.plain_name(folder, "texts")
     target = init_options.target_of(output, plain, force=force)
     given = {"--trigger-word": trigger_word, "--prompts": prompts, "--profile": profile, "--class-word": class_word}
+    given |= {"--what": what}
     init_options.refuse_meaningless(given, "language models")
     if not model:
         raise ConfigError("which language model is to learn is not said", f"give --model: {files.WITH_OTHERS}")

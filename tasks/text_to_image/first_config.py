@@ -18,11 +18,24 @@ from shared.data.survey import Survey
 from shared.errors import DataError
 from tasks.text_to_image.encoders import face_files, files
 from tasks.text_to_image.models.presets import PICTURES_PER_UPDATE, Choice, Preset
+from tasks.text_to_image.models.whole_presets import UPDATE
 from tasks.text_to_image.profiles import FACE_LOSS, NO_FACES, PROFILES
 from tasks.text_to_image.proposal import Proposal
 
 VIEWS_PER_PICTURE = 100
-STEPS_RANGE = (500, 4000)
+STEPS_RANGES = {"lora": (500, 4000), "full": (500, 15_000), "scratch": (4000, 50_000)}
+"""By `train.what`. The highest of `full` is that of diffusers' example; of `scratch`, the kanji demo's least."""
+LEARNING_RATES = {
+    "lora": (1e-4, "the usual rate of AdamW for a LoRA; lower it if pictures break"),
+    "full": (1e-5, "the usual rate where every weight of a trained model learns; lower it if pictures break"),
+    "scratch": (1e-4, "the usual rate for fresh weights"),
+}
+"""By `train.what`, with the reason."""
+BASE_MODEL = {
+    "lora": "the base model: training does not change it, it writes a separate LoRA",
+    "full": "the base model, whose denoiser's weights training begins from; its files do not change",
+    "scratch": "gives the VAE and the text encoders, and the architecture unless model.denoiser names one",
+}
 NUM_SNAPSHOTS = 10
 MIN_PICTURES = 3
 SAMPLES_WANTED = 16
@@ -99,7 +112,7 @@ def render(
         document.add(tomlkit.comment(line))
     choices = {
         **_run(preset, target),
-        **_data(survey, model, data, own),
+        **_data(survey, model, data, own, preset),
         **preset.choices,
         **_training(survey, preset, own),
         **(_subject(proposal, preset) if proposal else {}),
@@ -158,10 +171,10 @@ def num_held_out(survey: Survey, own: OwnPrompts | None) -> int:
     return 0 if own and is_small else held_out.suggested(count)
 
 
-def _data(survey: Survey, model: str, data: str, own: OwnPrompts | None) -> dict[str, Choice]:
+def _data(survey: Survey, model: str, data: str, own: OwnPrompts | None, preset: Preset) -> dict[str, Choice]:
     shapes = "aspect ratios differ: nothing is cut off" if survey.mixed_shapes else "all pictures have about one shape"
     return {
-        "model.path": Choice(model, "the base model: training does not change it, it writes a separate LoRA"),
+        "model.path": Choice(model, BASE_MODEL[preset.what]),
         "data.path": Choice(data, ""),
         **_trigger_word(survey),
         **_sources(survey),
@@ -201,16 +214,17 @@ def _training(survey: Survey, preset: Preset, own: OwnPrompts | None) -> dict[st
     """Steps, save intervals and evaluation, from the number of pictures."""
     distinct, away = survey.num_images - survey.num_copies, num_held_out(survey, own)
     learnt = survey.num_images - round(away * survey.num_images / distinct)  # copies of the held-out go as well
-    pictures = PICTURES_PER_UPDATE / (2 if survey.num_regularization else 1)  # of the subject: half of them are not
-    steps = _clamp(round(VIEWS_PER_PICTURE * learnt / pictures, -2), STEPS_RANGE)
+    update, bounds = UPDATE.get(preset.what, PICTURES_PER_UPDATE), STEPS_RANGES[preset.what]
+    pictures = update / (2 if survey.num_regularization else 1)  # of the subject: half of them are not
+    steps = _clamp(round(VIEWS_PER_PICTURE * learnt / pictures, -2), bounds)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
     views = steps * pictures / learnt
     beside = f", {pictures:g} of them for regularisation" if survey.num_regularization else ""
     return {
         "train.max_train_steps": Choice(
             steps,
-            f"{VIEWS_PER_PICTURE} views of each of {learnt} pictures, {PICTURES_PER_UPDATE} an update{beside}, "
-            f"within {STEPS_RANGE[0]} to {STEPS_RANGE[1]}: {views:.0f} views here",
+            f"{VIEWS_PER_PICTURE} views of each of {learnt} pictures, {update} an update{beside}, "
+            f"within {bounds[0]} to {bounds[1]}: {views:.0f} views here",
         ),
         "train.learning_rate": _learning_rate(preset),
         "train.snapshot_steps": Choice(snapshot_steps, f"{NUM_SNAPSHOTS} snapshots to choose from"),
@@ -231,7 +245,7 @@ def _training(survey: Survey, preset: Preset, own: OwnPrompts | None) -> dict[st
 def _learning_rate(preset: Preset) -> Choice:
     if preset.name.startswith(POCKET):
         return Choice(2e-3, "the rate for the miniature model, as in the demo")
-    return Choice(1e-4, "the usual rate of AdamW for a LoRA; lower it if pictures break")
+    return Choice(*LEARNING_RATES[preset.what])
 
 
 def _evaluation(preset: Preset, away: int, own: OwnPrompts | None) -> dict[str, Choice]:
@@ -277,12 +291,14 @@ def _subject(proposal: Proposal, preset: Preset) -> dict[str, Choice]:
     if proposal.class_word:
         choices["data.class_word"] = Choice(proposal.class_word, "what kind of thing it is, for probe prompts")
     kinds, what = (2, "unrelated and of the class word") if proposal.class_word else (1, "unrelated")
+    if preset.what == "scratch":
+        return choices
     if preset.name.startswith(POCKET):
         return {**choices, "evaluation.probes": Choice(0, "off: the miniature model knows nothing unrelated")}
     if _is_slow(preset):
         reason = f"off: drawing on a CPU is slow; {PROBES} would add {kinds * PROBES} pictures to every snapshot"
         return {**choices, "evaluation.probes": Choice(0, reason)}
-    reason = f"{kinds * PROBES} more pictures for every snapshot, {what}: what the LoRA changes beside its subject"
+    reason = f"{kinds * PROBES} more pictures for every snapshot, {what}: what training changes beside its subject"
     return {**choices, "evaluation.probes": Choice(PROBES, reason)}
 
 

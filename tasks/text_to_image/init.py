@@ -6,16 +6,18 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
 from shared.command_name import as_called
 from shared.config.loading import load_config
+from shared.config.schema import ModelConfig
 from shared.data import prompt_file
 from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import listed
 from shared.data.survey import Survey, survey
-from shared.errors import writing
+from shared.errors import ConfigError, writing
 from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
@@ -23,7 +25,7 @@ from tasks import init_options
 from tasks.text_to_image import backdrops, first_config, task
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import EMBEDDED
-from tasks.text_to_image.models import base_model, precheck, presets, step_time, tokens
+from tasks.text_to_image.models import base_model, memory, precheck, presets, step_time, tokens, whole_presets
 from tasks.text_to_image.profiles import require_profile
 from tasks.text_to_image.proposal import Proposal, propose
 
@@ -38,6 +40,7 @@ def init(
     prompts: Path | None = None,
     profile: str = "",
     class_word: str = "",
+    what: str = "",
     *,
     force: bool,
 ) -> int:
@@ -45,11 +48,12 @@ def init(
 
     model: empty: `DEFAULT_MODEL`.
 
-    prompts: a file for `evaluation.prompts`. profile, class_word: what is learnt; empty: it is proposed.
+    prompts: a file for `evaluation.prompts`. profile, class_word: what is learnt; empty: it is proposed. what:
+    `train.what`; empty: a LoRA.
 
     Raises:
-        ConfigError: the file exists already, and `force` is not given; there is no such profile; or lines of `prompts`
-            are wrong.
+        ConfigError: the file exists already, and `force` is not given; there is no such profile; nothing that can be
+            trained is called `what`; or lines of `prompts` are wrong.
         DataError: there are too few pictures.
         ModelError: the model cannot be trained.
     """
@@ -57,13 +61,21 @@ def init(
     console = Console(highlight=False, soft_wrap=True)
     target = init_options.target_of(output, first_config.run_name(folder.resolve().name), force=force)
     require_profile(profile)
+    kind = _what(what)
     pictures = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
     for line in _findings(pictures):
         console.print(line, markup=False)
     recognised = base_model.family(model)
     family = EMBEDDED.get(base_model.embedded(model)) or recognised or base_model.guess_family(model)
     gpu = next(iter(hardware.usable_gpus()), None)
-    preset = presets.recommend(family, gpu, model, precheck.own_resolution(model))
+    own_resolution = precheck.own_resolution(model)
+    preset = presets.recommend(family, gpu, model, own_resolution)
+    if kind != "lora":
+        resolution = preset.choices["data.resolution"].value
+        shapes = memory.read_shapes(model)
+        if shapes and kind == "scratch":
+            shapes = memory.with_fresh_denoiser(shapes, ModelConfig(path=model))
+        preset = whole_presets.recommend(kind, family, gpu, model, resolution, shapes)
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
     proposal = propose(pictures, profile, class_word.strip())
@@ -76,13 +88,13 @@ def init(
         replace_file(target, text.encode())
     if starter:
         console.print(f"wrote {starter[0]}: prompts that snapshots are evaluated by; change them", markup=False)
-    kind = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
+    called = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
     if base_model.embedded(model):
-        kind = "a miniature model that comes with Darkroom"
+        called = "a miniature model that comes with Darkroom"
     if predicts := base_model.stated(model):
-        kind += f"; it {predicts}"
+        called += f"; it {predicts}"
     learnt = f"profile: {proposal.profile}: {proposal.reason} (--profile says another)"
-    told = (learnt, proposal.of_class(), f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}")
+    told = (learnt, proposal.of_class(), f"model: {model}, {called}", f"preset: {preset.name}: {preset.reason}")
     for line in (told[0], told[1], *_backdrops(pictures, proposal), *told[2:], *_unused(pictures, family)):
         console.print(line, markup=False)
     config = load_config(target)
@@ -101,6 +113,17 @@ def init(
     advice = f"repair the {len(pictures.problems)} problem(s) above" if pictures.problems else "read it"
     console.print(as_called(f"wrote {target}; {advice}, then: run.py train {target}"), markup=False)
     return 0
+
+
+def _what(given: str) -> Literal["lora", "full", "scratch"]:
+    """Raises ConfigError where nothing that can be trained is called so."""
+    match given:
+        case "" | "lora":
+            return "lora"
+        case "full" | "scratch":
+            return given
+        case _:
+            raise ConfigError(f"--what is {given}, must be lora, full or scratch", "give one of these")
 
 
 def _unused(pictures: Survey, family: Family) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`python redraw.py MODEL SNAPSHOT RESULT OUT [GUIDANCE]`: the first batch of a result, and those without a
 reference, drawn by plain diffusers.
 
+SNAPSHOT: a LoRA, or `none`.
 GUIDANCE: arguments of the pipeline as JSON, where it does not count as `evaluation.guidance_scale` does.
 """
 
@@ -26,7 +27,8 @@ torch.set_num_threads(settings["threads"])
 
 pipeline = plain(model, dtype=getattr(torch, settings["dtype"]))
 pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
-pipeline.load_lora_weights(snapshot)
+if snapshot != Path("none"):
+    pipeline.load_lora_weights(snapshot)
 guidance = json.loads(sys.argv[5]) if len(sys.argv) > 5 else {"guidance_scale": settings["guidance_scale"]}
 for batch in (batch for number, batch in batches.items() if number == 0 or not batch[0]["has_reference"]):
     sources = []

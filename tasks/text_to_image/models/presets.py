@@ -62,6 +62,7 @@ class Preset:
     name: str
     reason: str
     choices: dict[str, Choice]
+    what: Literal["lora", "full", "scratch"] = "lora"
 
 
 def recommend(family: Family, gpu: Gpu | None, model: str = "", resolution: int | None = None) -> Preset:
@@ -138,10 +139,15 @@ def _choices(
             if size.checkpointing
             else f"activations fit on {card}; recomputed, steps would take up to 1.5 × as long",
         ),
-        **_scheduler(family),
+        **scheduler(family),
         **{key: Choice(*choice) for key, choice in family.drawing_settings(model).items()},
         **_evaluation(size, card, on_gpu=gigabytes is not None),
     }
+
+
+def precision(family: Family, gpu: Gpu | None) -> Choice:
+    """Of the passes; the trained weights are fp32."""
+    return _precision(family, gpu is not None, gpu.compute_capability if gpu else (0, 0))
 
 
 def _precision(family: Family, on_gpu: bool, compute_capability: tuple[int, int]) -> Choice:
@@ -187,7 +193,7 @@ def _rank_reason(rank: int) -> str:
     return "enough for a subject or a style" if rank == 16 else "room for a whole collection; the card has it"
 
 
-def _scheduler(family: Family) -> dict[str, Choice]:
+def scheduler(family: Family) -> dict[str, Choice]:
     """Only where the default cannot draw with this family."""
     if family.samplers is None or EvaluationConfig.model_fields["scheduler"].default in family.samplers:
         return {}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
+from shared.config.loading import parse_config
 from shared.machine import hardware
 from trainer import run_writer
 
@@ -46,3 +50,12 @@ def test_a_step_asks_nvml_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     hardware.open_nvml.cache_clear()
     for _ in range(3):
         run_writer._memory(GPU)
+
+
+@pytest.mark.parametrize(("dtype", "snapshot"), [("fp32", 4000), ("fp16", 2000), ("bf16", 2000)])
+def test_a_snapshot_in_16_bits_needs_half_of_the_disk_space(dtype: str, snapshot: int) -> None:
+    train = {"what": "full", "snapshot_dtype": dtype, "ema_decay": 0.9}
+    config = parse_config({"data": {"path": "p"}, "train": train})
+    learner: Any = SimpleNamespace(weights=lambda: {"one": torch.zeros(1000)}, step=0, steps_per_epoch=10.0)
+    need = run_writer._need(config, learner)
+    assert (need.snapshot, need.checkpoint) == (snapshot, 4 * 4000), "weights, two moments, an average: all in fp32"

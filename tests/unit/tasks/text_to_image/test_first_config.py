@@ -16,7 +16,7 @@ from shared.config.save_interval import parse
 from shared.data.survey import survey
 from shared.errors import DataError
 from shared.machine.hardware import Gpu
-from tasks.text_to_image import first_config
+from tasks.text_to_image import first_config, init, task
 from tasks.text_to_image.families.known import EMBEDDED, FAMILIES
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import base_model, presets
@@ -293,3 +293,30 @@ def test_the_folder_of_an_embedded_model_is_proposed_like_its_keyword(tmp_path: 
         texts.append(target.read_text(encoding="utf-8").replace(f'path = "{model}"', "path"))
     assert texts[0] == texts[1]
     assert "resolution = 128 # what the base model was trained on" in texts[0]
+
+
+@pytest.mark.parametrize(("what", "steps", "rate"), [("full", 500, 1e-5), ("scratch", 4000, 1e-4)])
+def test_init_proposes_training_every_weight(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, what: str, steps: int, rate: float
+) -> None:
+    folder, target = data_set(tmp_path / "dresses", 24), tmp_path / "dresses.toml"
+    t4 = Gpu(0, "Tesla T4", 0.0, 14.75 * 1024, (7, 5))
+    monkeypatch.setattr(init.hardware, "usable_gpus", lambda: [t4])
+    arguments = ["init", str(folder), "--model", str(tiny_model), "--what", what, "--output", str(target)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    config = load_config(target)
+    assert (config.train.what, config.train.max_train_steps, config.train.learning_rate) == (what, steps, rate)
+    assert config.train.train_batch_size == 4
+    task.plan(config, print)  # nothing is refused
+    text = target.read_text()
+    assert "LoRA" not in text
+    assert "rank" not in text
+
+
+def test_init_refuses_what_cannot_be_trained(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 5)
+    done = CliRunner().invoke(app, ["init", str(folder), "--what", "half", "--output", str(tmp_path / "c.toml")])
+    assert done.exit_code == 2
+    assert "--what is half, must be lora, full or scratch" in done.output
+    assert not (tmp_path / "c.toml").exists()
