@@ -152,8 +152,8 @@ def _prune(run: RunDir, step: int, status: Status) -> None:
 
 
 def _need(config: Config, learner: Learner) -> disk.Need:
-    """Bytes this run will still write. A checkpoint holds each weight and two more values (AdamW) or four (Prodigy), all
-    in fp32; a snapshot the weights in `train.snapshot_dtype`."""
+    """Bytes this run will still write. A checkpoint holds each weight and two more values (AdamW) or four (Prodigy), in
+    fp32; a snapshot the weights in `train.snapshot_dtype`."""
     size = sum(value.nbytes for value in learner.weights().values())
     snapshot = size if config.train.snapshot_dtype == "fp32" else size // 2
     copies = (5 if config.train.optimizer.casefold() == "prodigy" else 3) + bool(config.train.ema_decay)

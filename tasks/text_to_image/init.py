@@ -21,11 +21,13 @@ from shared.errors import ConfigError, writing
 from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
+from shared.machine.hardware import Gpu
 from tasks import init_options
 from tasks.text_to_image import backdrops, first_config, task
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import EMBEDDED
 from tasks.text_to_image.models import base_model, memory, precheck, presets, step_time, tokens, whole_presets
+from tasks.text_to_image.models.presets import Preset
 from tasks.text_to_image.profiles import require_profile
 from tasks.text_to_image.proposal import Proposal, propose
 
@@ -61,21 +63,14 @@ def init(
     console = Console(highlight=False, soft_wrap=True)
     target = init_options.target_of(output, first_config.run_name(folder.resolve().name), force=force)
     require_profile(profile)
-    kind = _what(what)
+    trained = _what(what)
     pictures = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
     for line in _findings(pictures):
         console.print(line, markup=False)
     recognised = base_model.family(model)
     family = EMBEDDED.get(base_model.embedded(model)) or recognised or base_model.guess_family(model)
     gpu = next(iter(hardware.usable_gpus()), None)
-    own_resolution = precheck.own_resolution(model)
-    preset = presets.recommend(family, gpu, model, own_resolution)
-    if kind != "lora":
-        resolution = preset.choices["data.resolution"].value
-        shapes = memory.read_shapes(model)
-        if shapes and kind == "scratch":
-            shapes = memory.with_fresh_denoiser(shapes, ModelConfig(path=model))
-        preset = whole_presets.recommend(kind, family, gpu, model, resolution, shapes)
+    preset = _preset(trained, family, gpu, model)
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
     proposal = propose(pictures, profile, class_word.strip())
@@ -88,13 +83,13 @@ def init(
         replace_file(target, text.encode())
     if starter:
         console.print(f"wrote {starter[0]}: prompts that snapshots are evaluated by; change them", markup=False)
-    called = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
+    kind = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
     if base_model.embedded(model):
-        called = "a miniature model that comes with Darkroom"
+        kind = "a miniature model that comes with Darkroom"
     if predicts := base_model.stated(model):
-        called += f"; it {predicts}"
+        kind += f"; it {predicts}"
     learnt = f"profile: {proposal.profile}: {proposal.reason} (--profile says another)"
-    told = (learnt, proposal.of_class(), f"model: {model}, {called}", f"preset: {preset.name}: {preset.reason}")
+    told = (learnt, proposal.of_class(), f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}")
     for line in (told[0], told[1], *_backdrops(pictures, proposal), *told[2:], *_unused(pictures, family)):
         console.print(line, markup=False)
     config = load_config(target)
@@ -124,6 +119,16 @@ def _what(given: str) -> Literal["lora", "full", "scratch"]:
             return given
         case _:
             raise ConfigError(f"--what is {given}, must be lora, full or scratch", "give one of these")
+
+
+def _preset(what: Literal["lora", "full", "scratch"], family: Family, gpu: Gpu | None, model: str) -> Preset:
+    preset = presets.recommend(family, gpu, model, precheck.own_resolution(model))
+    if what == "lora":
+        return preset
+    shapes = memory.read_shapes(model)
+    if shapes and what == "scratch":
+        shapes = memory.with_fresh_denoiser(shapes, ModelConfig(path=model))
+    return whole_presets.recommend(what, family, gpu, model, preset.choices["data.resolution"].value, shapes)
 
 
 def _unused(pictures: Survey, family: Family) -> Iterator[str]:

@@ -84,9 +84,7 @@ def recommend(
     return Preset(name, reason, _choices(what, family, form, precision, model, resolution, card), what)
 
 
-def _fitting(
-    shapes: ModelShapes, what: What, cap: int, room: float, resolution: int, precision: Choice
-) -> _Form:
+def _fitting(shapes: ModelShapes, what: What, cap: int, room: float, resolution: int, precision: Choice) -> _Form:
     """The form that costs least of those that fit; the smallest if none does."""
 
     def first(forms: Iterable[_Form]) -> _Form | None:
