@@ -39,6 +39,7 @@ from shared.launch.commands import evaluated, trained
 from shared.launch.commands.foreground import foreground
 from shared.launch.commands.say import say
 from shared.launch.commands.served import serve
+from shared.launch.commands.tracked import track as track_run
 from shared.launch.commands.verdict_note import verdict_note
 from shared.launch.left import left
 from shared.launch.resume import Resume, adopt_places
@@ -431,6 +432,27 @@ def verdict(
         ]
         command = python_module("evaluator.replay", open_run(run).path, *options)
         return subprocess.run(command, env=child_environment(None), stdin=subprocess.DEVNULL, check=False).returncode
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def track(
+    run: RunPath,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="NAME", help="tensorboard, mlflow, wandb, … Repeatable.")
+    ] = None,
+    skip_model_upload: Annotated[
+        bool, typer.Option("--skip-model-upload", help="Numbers, pictures and verdict, but no snapshot.")
+    ] = False,
+) -> None:
+    """Give a run to trackers, while it goes on or afterwards; what they have already is not repeated.
+
+    Exit codes: 0 everything is delivered, 1 not everything, 2 wrong folder or tracker.
+    """
+
+    def body() -> int:
+        return track_run(open_run(run), to or [], skip_model_upload=skip_model_upload)
 
     raise typer.Exit(exit_code_of(body))
 

@@ -32,10 +32,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m shared.followers", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("name", help="the tracker")
+    parser.add_argument("--skip-model-upload", action="store_true", help="numbers and pictures, but no snapshot")
     arguments = parser.parse_args()
     run, tracker = open_run(arguments.run), trackers.create(arguments.name)
     with hold_role(run, "tracker", arguments.name) as status:
-        follower = Follower(run, arguments.name, tracker, status)
+        follower = Follower(
+            run, arguments.name, tracker, status, skip_model_upload=arguments.skip_model_upload
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: follower.finish())
         if follower.follow():

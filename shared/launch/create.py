@@ -81,6 +81,7 @@ def _record(config: Config, plan: Plan, memory: dict[str, Any] | None) -> RunRec
         imported=plan.imported,
         preset=PresetRecord(name=preset, reason=config.run.preset_reason or "") if preset else None,
         exports=plan.exports,
+        tracker_names=dict(plan.tracker_names),
         memory=memory,
     )
 

@@ -22,6 +22,7 @@ from types import FrameType
 import psutil
 
 from shared.config.schema import Config
+from shared.followers import trackers
 from shared.launch import parent_watch
 from shared.launch.left import left, named
 from shared.launch.listener import Listener, listen
@@ -39,6 +40,8 @@ POLL_SECONDS = 0.2
 TRACKER = "tracker-"
 TRACKER_SECONDS = 30.0
 """For trackers to deliver what is left when everything is evaluated."""
+MODEL_SECONDS = 1800.0
+"""For those that have begun to deliver the best snapshot, which may be large."""
 LAST_LINES = 20
 CONTINUED = " " * 7
 """How the further lines of an error begin."""
@@ -115,7 +118,8 @@ class Supervisor:
         if self.with_evaluator:
             self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
         for name in self._trackers:
-            self._start(name, python_module("shared.followers", self.run.path, name.removeprefix(TRACKER)))
+            tracker = name.removeprefix(TRACKER)
+            self._start(name, trackers.command(tracker, self.run.path, tracker))
         if self._listener:
             self._start("dashboard", self._listener.command)
             self.say(f"dashboard: {self._listener.link}")
@@ -217,14 +221,23 @@ class Supervisor:
 
     def _await_trackers(self) -> None:
         """They see that the run is over, deliver the rest and end; one that takes too long is ended with the others."""
-        deadline = time.monotonic() + TRACKER_SECONDS
+        begun, announced = time.monotonic(), False
         waiting = [name for name in self._trackers if name not in self._failures]
-        while waiting and not self._signals and time.monotonic() < deadline:
+        while waiting and not self._signals and time.monotonic() - begun < MODEL_SECONDS:
             self._pause_after_training()
             for name in [name for name in waiting if self._children[name].process.poll() is not None]:
                 waiting.remove(name)
                 if code := self._children[name].process.poll():
                     self.say(f"{name} ended with code {code}: {self._last_words(name)}")
+            if time.monotonic() - begun >= TRACKER_SECONDS:
+                waiting = [name for name in waiting if self._delivers_model(name)]
+                if waiting and not announced:
+                    announced = True
+                    self.say(f"waiting for {', '.join(waiting)} to deliver the best snapshot (Ctrl-C leaves it)")
+
+    def _delivers_model(self, name: str) -> bool:
+        status = read_status(self.run, "tracker", name.removeprefix(TRACKER))
+        return status is not None and status.state == "saving"
 
     def _linger(self) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""

@@ -31,6 +31,8 @@ class Plan:
     init_from: InitialLora | None = None
     exports: tuple[ExportFormat, ...] = ()
     """The formats that the task's `export` writes; the dashboard shows a button for each."""
+    tracker_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Curve → the name that trackers give it, where `train/loss`, table and column, is not the usual one."""
     imported: Imported | None = None
     """Where its snapshots come from, if another program trains them."""
 

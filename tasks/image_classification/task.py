@@ -30,6 +30,16 @@ PREDICTION_BYTES = 200.0
 """Of one held-out picture, in the tables of a result."""
 EXHIBIT_BYTES = 400_000.0
 """Of the pictures of mistakes of one result."""
+TRACKER_NAMES = {
+    "train/loss": "train_loss",
+    "train/learning_rate": "learning_rate",
+    "validation/held_out_loss": "valid_loss",
+    "metrics/accuracy": "accuracy",
+    "metrics/precision": "precision",
+    "metrics/recall": "recall",
+    "metrics/f1_score": "f1_score",
+}
+"""As trainers of image classifiers call them."""
 
 
 def plan(config: Config, say: Say) -> Plan:
@@ -52,7 +62,7 @@ def plan(config: Config, say: Say) -> Plan:
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()
 
-    return Plan(described, fill, identity)
+    return Plan(described, fill, identity, tracker_names=TRACKER_NAMES)
 
 
 def require_suitable(config: Config) -> None:

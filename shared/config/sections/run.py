@@ -46,6 +46,15 @@ class RunConfig(Section):
     )
     trackers: Annotated[tuple[str, ...], Rule.SESSION] = Field(
         default=(),
-        description="Tools that get every number, contact sheet and verdict during the run, each from a process "
-        "of its own: `tensorboard` (needs `pip install tensorboard`) and `wandb` (needs `pip install wandb`).",
+        description="Tools that get every number, picture and verdict during the run, and the best snapshot at its end, "
+        "each from a process of its own: `tensorboard`, `mlflow`, `wandb`, `trackio`, `aim` (docs/trackers.md).",
+    )
+    project: Annotated[str, Rule.SESSION] = Field(
+        default="darkroom",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,99}$",
+        description="What trackers put the run in: a project or an experiment, as each calls it. Their own environment "
+        "variables come first.",
+    )
+    skip_model_upload: Annotated[bool, Rule.SESSION] = Field(
+        default=False, description="Trackers do not get the best snapshot, only numbers, pictures and the verdict."
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from importlib.util import find_spec
 from types import ModuleType
 
 from shared.errors import ConfigError
+from shared.followers import environments
 from shared.followers.tracker import Tracker
 
 
@@ -27,8 +27,8 @@ def create(name: str) -> Tracker:
     return _module(name).create()
 
 
-def require(wanted: Iterable[str]) -> None:
-    """Check before anything is started that every tracker can be.
+def require(wanted: Iterable[str], setting: str = "run.trackers") -> None:
+    """Check before anything is started that every tracker can be. setting: where a person has named them.
 
     Raises:
         ConfigError: naming each that cannot, with its cure.
@@ -36,12 +36,18 @@ def require(wanted: Iterable[str]) -> None:
     known, problems = names(), list[tuple[str, str]]()
     for name in wanted:
         if name not in known:
-            problems.append((f"run.trackers names {name!r}", f"choose from {', '.join(known)}"))
-        elif find_spec(package := _module(name).PACKAGE) is None:
-            text = f"the tracker {name} needs {package}, which is not installed"
-            problems.append((text, f"install it: pip install {package}"))
+            problems.append((f"{setting} names {name!r}", f"choose from {', '.join(known)}"))
+        elif found := environments.missing(_module(name).PACKAGE):
+            problems.append((f"the tracker {name} {found[0]}", found[1]))
     if problems:
         raise ConfigError("; ".join(text for text, _ in problems), "; ".join(dict(problems).values()))
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    """The program that follows a run for a tracker, in a Python that has its package. One that does not exist is said
+    by that program."""
+    package = _module(name).PACKAGE if name in names() else "shared"
+    return environments.command(package, *arguments)
 
 
 def _module(name: str) -> ModuleType:

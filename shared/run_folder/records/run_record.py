@@ -123,6 +123,11 @@ class RunRecord(Record):
     exports: tuple[ExportFormat, ...] = Field(
         default=EARLIER_EXPORTS, description="Formats for other programs, as the run's task names them; may be empty."
     )
+    tracker_names: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Curve → what trackers call it, where the task has a name for it: `validation/held_out_loss` → "
+        "`valid_loss`.",
+    )
     memory: dict[str, Any] | None = Field(
         default=None, description="Peak estimated before the first step: MiB by place, program and component."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -11,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
 from shared.errors import ConfigError
-from shared.followers import trackers
+from shared.followers import comparison, environments, trackers
 from shared.followers.follower import Follower, exit_code, is_over
 from shared.followers.new_rows import NewRows
 from shared.followers.tracker import parse_row
@@ -47,7 +50,8 @@ def fake(tmp_path: Path) -> FakeRun:
     made = create(tmp_path / "kimono", steps=STEPS, snapshot_steps=10)
     write_history(made)
     for step in (0, 10, 40):
-        (made.run.evaluation(step) / "sheet.webp").write_bytes(b"")
+        Image.new("RGB", (30, 20)).save(made.run.evaluation(step) / "sheet.webp")
+    (made.run.evaluation(20) / "sheet.webp").write_bytes(b"no picture")
     return made
 
 
@@ -64,7 +68,8 @@ def follow(run: RunDir) -> bool:
 
 def told(run: RunDir, kind: str) -> list[object]:
     """What the toy was told of one kind, in order."""
-    lines = (run.tracker("toy") / "told.jsonl").read_text().splitlines()
+    path = run.tracker("toy") / "told.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
     return [value for line in map(json.loads, lines) if line[0] == kind for value in line[1:]]
 
 
@@ -77,7 +82,8 @@ def columns(run: RunDir) -> dict[str, list[int]]:
 def assert_whole(run: RunDir) -> None:
     for table, steps in columns(run).items():
         assert told(run, table) == steps, table
-    assert told(run, "sheet") == [0, 10, 40]
+    assert told(run, "samples") == [0, 10, 40]
+    assert told(run, "comparison") == [40]
 
 
 def test_a_finished_run_is_delivered_whole_and_once(fake: FakeRun) -> None:
@@ -86,10 +92,12 @@ def test_a_finished_run_is_delivered_whole_and_once(fake: FakeRun) -> None:
     best = fake.run.read_best()
     assert best
     assert told(fake.run, "best") == [best.step]
+    assert told(fake.run, "model") == [best.step]
     assert told(fake.run, "end") == [0]
     assert follow(fake.run)
     assert_whole(fake.run)
     assert told(fake.run, "begin") == ["kimono", "kimono"]
+    assert told(fake.run, "best") == told(fake.run, "model") == [best.step]
 
 
 def test_a_follower_that_is_killed_goes_on_where_it_was(fake: FakeRun) -> None:
@@ -115,9 +123,15 @@ def test_a_tracker_that_fails_is_a_notice_and_is_tried_again(fake: FakeRun) -> N
         thread.start()
         notices = lambda: (status := read_status(fake.run, "tracker", "toy")) and status.notices  # noqa: E731
         until(lambda: list(read_trackers(fake.run)) == ["toy"], "its status")
-        until(lambda: notices() == ("toy: the toy is not reachable",), "the notice")
+        begins = lambda: len(told(fake.run, "begin"))  # noqa: E731
+        until(lambda: begins() > 3, "several tries")
+        said = notices()
+        assert said
+        assert [text.partition(",")[0] for text in said] == ["toy: the toy is not reachable"], "it is said once"
         (folder / "fails").unlink()
         until(lambda: told(fake.run, "train") == columns(fake.run)["train"], "another try")
+        until(lambda: (notices() or ("",))[-1] == "toy: works again; what it had missed is delivered", "its end")
+        assert told(fake.run, "model") == [], "it is delivered when the run is over"
         trainer.close("finished")
         thread.join(60)
     assert_whole(fake.run)
@@ -129,7 +143,7 @@ def test_what_a_tracker_never_takes_is_said_and_kept_for_the_next_start(fake: Fa
     assert not follow(fake.run)
     status = read_status(fake.run, "tracker", "toy")
     assert status
-    assert f"python -m shared.followers {fake.run.path} toy" in status.notices[-1]
+    assert f"run.py track {fake.run.path} --to toy" in status.notices[-1]
     (folder / "fails").unlink()
     assert follow(fake.run)
     assert_whole(fake.run)
@@ -146,14 +160,102 @@ def test_steps_that_are_trained_again_are_not_delivered_again(fake: FakeRun) -> 
     assert told(run, "train") == list(range(1, 46))
 
 
-def test_a_skipped_snapshot_comes_again_when_it_was_evaluated_after_all(fake: FakeRun) -> None:
+def test_of_an_evaluation_only_what_is_new_comes_again(fake: FakeRun) -> None:
     text = fake.run.metrics_csv.read_text()
-    fake.run.metrics_csv.write_text(text.replace(",failed,", ",skipped,"))
+    blank = rewritten(text, 20, {"composite": "", "composite_low": "", "composite_high": "", "gap": "0.5"})
+    fake.run.metrics_csv.write_text(blank.replace(",failed,", ",skipped,"))
     assert follow(fake.run)
     fake.run.metrics_csv.write_text(text)
     assert follow(fake.run)
-    assert told(fake.run, "metrics")[-1:] == [30]
-    assert len(told(fake.run, "metrics")) == len(columns(fake.run)["metrics"]) + 1
+    assert told(fake.run, "metrics")[-2:] == [20, 30]
+    assert len(told(fake.run, "metrics")) == len(columns(fake.run)["metrics"]) + 2
+    again = told(fake.run, "metrics numbers")[-2]
+    assert again == ["metrics/composite", "metrics/composite_high", "metrics/composite_low", "metrics/gap"]
+
+
+def rewritten(table: str, step: int, cells: dict[str, str]) -> str:
+    """A CSV file with other cells in one row."""
+    rows = list(csv.DictReader(io.StringIO(table)))
+    rows = [row | cells if row["step"] == str(step) else row for row in rows]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def test_another_place_gets_everything_again(fake: FakeRun) -> None:
+    assert follow(fake.run)
+    (fake.run.tracker("toy") / "moved").write_text("there")
+    (fake.run.tracker("toy") / "told.jsonl").unlink()
+    assert follow(fake.run)
+    assert_whole(fake.run)
+    assert len(told(fake.run, "model")) == 1
+
+
+def test_numbers_have_the_names_of_trackers(fake: FakeRun) -> None:
+    """The interval of a difference says so; a task has names of its own."""
+    own = {"train/loss": "train_loss", "metrics/clip_t": "text_score"}
+    fake.run.read_record().model_copy(update={"tracker_names": own}).write(fake.run.record)
+    assert follow(fake.run)
+    (trained, *_), (evaluated, *_) = told(fake.run, "train numbers"), told(fake.run, "metrics numbers")[1:]
+    assert isinstance(trained, list)
+    assert isinstance(evaluated, list)
+    assert {"train_loss", "train/learning_rate"} < set(trained)
+    assert {"text_score", "text_score_delta", "text_score_delta_low", "text_score_delta_high"} < set(evaluated)
+    assert {"metrics/composite", "metrics/composite_low", "metrics/visual_loss_delta_high"} < set(evaluated)
+    assert not {"metrics/clip_t_low", "metrics/visual_loss_low", "text_score_low"} & set(evaluated)
+
+
+def test_a_comparison_has_reference_base_best_and_newest(fake: FakeRun) -> None:
+    best = fake.run.read_best()
+    assert best
+    assert best.step != 40
+    found = comparison.draw(fake.run, best.step, 40)
+    assert found
+    columns, rows = 4, 4
+    assert found.size == (
+        columns * (comparison.TILE + comparison.GAP) - comparison.GAP,
+        comparison.HEAD + rows * (comparison.TILE + comparison.GAP) - comparison.GAP,
+    )
+    middles = [
+        found.getpixel((column * (comparison.TILE + comparison.GAP) + 128, comparison.HEAD + 100)) for column in range(4)
+    ]
+    assert len(set(middles)) == 4, "four different pictures"
+    alone = comparison.draw(fake.run, 40, 40)
+    assert alone
+    assert alone.width == 3 * (comparison.TILE + comparison.GAP) - comparison.GAP, "the newest is the best"
+    (fake.run.evaluation(0) / "images").rename(fake.run.path / "away")
+    assert comparison.draw(fake.run, best.step, 40) is None
+
+
+def test_the_card_says_what_it_is_and_what_was_measured(fake: FakeRun) -> None:
+    assert follow(fake.run)
+    (card,) = told(fake.run, "card")
+    best = fake.run.read_best()
+    assert best
+    assert best.composite
+    text = str(card)
+    assert f"**Snapshot to ship: step {best.step}.** {best.reason}" in text
+    assert f"{best.composite.low:+.3f} to {best.composite.high:+.3f}" in text
+    assert "pytorch_lora_weights.safetensors`: 4096 bytes, sha256" in text
+
+
+def test_a_model_is_left_out_where_it_is_not_wanted_or_not_there(fake: FakeRun) -> None:
+    best = fake.run.read_best()
+    assert best
+    with hold_role(fake.run, "tracker", "toy") as status:
+        assert Follower(fake.run, "toy", trackers.create("toy"), status, skip_model_upload=True).follow()
+    assert told(fake.run, "model") == []
+    fake.run.snapshot(best.step).rename(fake.run.path / "away")
+    assert follow(fake.run)
+    assert told(fake.run, "model") == []
+    status = read_status(fake.run, "tracker", "toy")
+    assert status
+    assert "the best snapshot is not delivered" in status.notices[-1]
+    (fake.run.path / "away").rename(fake.run.snapshot(best.step))
+    assert follow(fake.run)
+    assert told(fake.run, "model") == [best.step]
 
 
 def test_a_torn_last_line_waits_for_its_end(tmp_path: Path) -> None:
@@ -193,6 +295,8 @@ def test_trackers_that_cannot_be_are_named_all_at_once(monkeypatch: pytest.Monke
     trackers.require(["toy"])
     toy = trackers._module("toy")
     monkeypatch.setattr(toy, "PACKAGE", "a_package_nobody_has")
+    monkeypatch.setattr(environments, "for_trackers", lambda: None)
     with pytest.raises(ConfigError, match="names 'nobody'; the tracker toy needs a_package_nobody_has") as caught:
         trackers.require(["nobody", "toy"])
-    assert "choose from tensorboard, toy, wandb; install it: pip install a_package_nobody_has" in caught.value.hint
+    known = ", ".join(trackers.names())
+    assert f"choose from {known}; install it: pip install a_package_nobody_has" in caught.value.hint

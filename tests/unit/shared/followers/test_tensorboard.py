@@ -1,93 +1,133 @@
-"""What is handed to TensorBoard's writer; a stand-in takes its place, because the package is optional."""
+"""TensorBoard's files, read back with TensorBoard's own reader."""
 
 from __future__ import annotations
 
-import sys
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
-from examples.fake_run.run import create
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
+from shared.followers import trackers
+from shared.followers.follower import Follower
 from shared.followers.tracker import Row
 from shared.followers.trackers.tensorboard import TensorBoard
-from shared.run_folder.records.best import Best
+from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
 
-MODULES = {
-    "tensorboard.summary.writer.event_file_writer": "EventFileWriter",
-    "tensorboard.compat.proto.event_pb2": "Event",
-    "tensorboard.compat.proto.summary_pb2": "Summary",
-    "tensorboard.plugins.text.summary_v2": "text_pb",
-}
+UNLIMITED = {"scalars": 0, "images": 0, "tensors": 0}
+STEPS = 40
 
 
-class Writer:
-    def __init__(self, logdir: str) -> None:
-        self.logdir, self.events, self.flushed, self.closed = logdir, list[Any](), 0, False
-
-    def add_event(self, event: object) -> None:
-        self.events.append(event)
-
-    def flush(self) -> None:
-        self.flushed = len(self.events)
-
-    def close(self) -> None:
-        self.closed = True
+def make(path: Path) -> FakeRun:
+    fake = create(path, steps=STEPS, snapshot_steps=10)
+    write_history(fake)
+    for step in (0, 20):
+        Image.new("RGB", (30, 20), (step, 9, 9)).save(fake.run.evaluation(step) / "sheet.webp")
+    return fake
 
 
-class Summary(SimpleNamespace):
-    Value = SimpleNamespace
-    Image = SimpleNamespace
+def follow(run: RunDir) -> None:
+    with hold_role(run, "tracker", "tensorboard") as status:
+        assert Follower(run, "tensorboard", trackers.create("tensorboard"), status, 0.01, 0.01).follow()
 
 
-@pytest.fixture
-def tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TensorBoard:
-    stand_ins = {
-        "EventFileWriter": Writer,
-        "Event": SimpleNamespace,
-        "Summary": Summary,
-        "text_pb": lambda tag, text: SimpleNamespace(tag=tag, text=text),
+def read(run: RunDir) -> EventAccumulator:
+    return EventAccumulator(str(run.tracker("tensorboard")), size_guidance=UNLIMITED).Reload()
+
+
+def points(found: EventAccumulator) -> dict[str, list[tuple[int, float]]]:
+    """Every scalar: tag → step and value, NaN as text."""
+    return {
+        tag: [(event.step, "nan" if math.isnan(event.value) else event.value) for event in found.Scalars(tag)]
+        for tag in found.Tags()["scalars"]
     }
-    for module, name in MODULES.items():
-        parts = module.split(".")
-        for end in range(1, len(parts) + 1):
-            parent = ".".join(parts[:end])
-            monkeypatch.setitem(sys.modules, parent, sys.modules.get(parent) or ModuleType(parent))
-        monkeypatch.setattr(sys.modules[module], name, stand_ins[name], raising=False)
+
+
+def text(found: EventAccumulator, tag: str) -> str:
+    return found.Tensors(tag)[-1].tensor_proto.string_val[0].decode()
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeRun, EventAccumulator]:
+    fake = make(tmp_path_factory.mktemp("runs") / "kimono")
+    follow(fake.run)
+    return fake, read(fake.run)
+
+
+def test_every_number_of_every_table_is_read_back_at_its_step(delivered: tuple[FakeRun, EventAccumulator]) -> None:
+    fake, found = delivered
+    read_back = points(found)
+    assert [step for step, _ in read_back["train/loss"]] == list(range(1, STEPS + 1))
+    rows = {int(row["step"]): row for row in read_rows(fake.run.metrics_csv)}
+    for tag, column in {"metrics/composite": "composite", "metrics/clip_t_delta_low": "clip_t_low"}.items():
+        expected = {step: float(row[column]) for step, row in rows.items() if row[column]}
+        assert dict(read_back[tag]) == pytest.approx(expected, rel=1e-6), tag
+    held_out = {int(row["step"]): float(row["held_out_loss"]) for row in read_rows(fake.run.validation_csv)}
+    assert dict(read_back["validation/held_out_loss"]) == pytest.approx(held_out, rel=1e-6)
+
+
+def test_pictures_settings_verdict_and_card_are_read_back(delivered: tuple[FakeRun, EventAccumulator]) -> None:
+    fake, found = delivered
+    sheets = found.Images("samples")
+    assert [(image.step, image.width, image.height) for image in sheets] == [(0, 30, 20), (20, 30, 20)]
+    assert [image.step for image in found.Images("comparison")] == [STEPS]
+    best = fake.run.read_best()
+    assert best
+    assert "max_train_steps = 40" in text(found, "config")
+    assert best.reason in text(found, "verdict")
+    assert f"snapshots/step-{best.step:08d}" in text(found, "model card")
+    hparams = found.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"train.max_train_steps" in hparams
+
+
+def test_numbers_with_an_interval_have_a_chart_with_margins(delivered: tuple[FakeRun, EventAccumulator]) -> None:
+    found = delivered[1]
+    proto = found.Tensors("custom_scalars__config__")[0].tensor_proto
+    (category,) = layout_pb2.Layout.FromString(proto.string_val[0]).category
+    drawn: Sequence[Any] = [chart.margin.series[0] for chart in category.chart]
+    shown = points(found)
+    assert drawn[0].value == "metrics/composite"
+    for series in drawn:
+        assert {series.value, series.lower, series.upper} <= set(shown), series
+
+
+def test_what_was_written_before_a_kill_is_not_written_again(tmp_path: Path) -> None:
+    """The worst moment: after the call, before `tensorboard.json` says so. Here for every call at once."""
+    fake = make(tmp_path / "kimono")
+    follow(fake.run)
+    before = points(read(fake.run))
+    fake.run.tracker("tensorboard").with_suffix(".json").unlink()
+    follow(fake.run)
+    found = read(fake.run)
+    assert points(found) == before
+    assert [image.step for image in found.Images("samples")] == [0, 20]
+    assert len(found.Tensors("config")) == len(found.Tensors("verdict")) == 1
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = create(tmp_path / "kimono", steps=4, snapshot_steps=2)
-    made = TensorBoard()
-    made.begin(fake.run, fake.config)
-    assert made._writer.logdir == str(fake.run.path / "trackers" / "tensorboard")
-    return made
+    tracker = TensorBoard()
+    tracker.begin(fake.run, fake.config)
+    tracker.rows("train", [Row(1, 5.0, {"train/loss": 0.25}, {})])
+    (path,) = fake.run.tracker("tensorboard").iterdir()
+    size = path.stat().st_size
 
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
 
-def test_the_settings_come_first_and_every_call_is_on_disk_when_it_returns(tracker: TensorBoard) -> None:
-    (settings,) = tracker._writer.events
-    assert settings.summary.tag == "config"
-    assert "max_train_steps = 4" in settings.summary.text
-    assert tracker._writer.flushed == 1
-    tracker.end(0)
-    assert tracker._writer.closed
-
-
-def test_numbers_become_scalars_named_by_table_and_column(tracker: TensorBoard) -> None:
-    tracker.rows("metrics", [Row(10, 5.0, {"clip_t": 0.25, "drift": 0.5}, {"status": "ok"}), Row(20, 6.0, {}, {})])
-    first, second = tracker._writer.events[1:]
-    assert (first.step, first.wall_time, second.step) == (10, 5.0, 20)
-    assert {value.tag: value.simple_value for value in first.summary.value} == {
-        "metrics/clip_t": 0.25,
-        "metrics/drift": 0.5,
-    }
-    assert tracker._writer.flushed == 3
-
-
-def test_a_contact_sheet_becomes_an_image_and_a_verdict_a_text(tracker: TensorBoard, tmp_path: Path) -> None:
-    Image.new("RGB", (30, 20)).save(tmp_path / "sheet.webp")
-    tracker.sheet(10, tmp_path / "sheet.webp")
-    tracker.best(Best(step=10, snapshot="", reason="lowest composite", better_than_base=True, num_evaluated=1))
-    sheet, best = tracker._writer.events[1:]
-    image = sheet.summary.value[0].image
-    assert (image.width, image.height, image.encoded_image_string[:2]) == (30, 20, b"\xff\xd8")
-    assert (best.step, best.summary.text) == (10, "lowest composite")
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            tracker.rows("train", [Row(2, 6.0, {"train/loss": 0.125}, {})])
+    assert path.stat().st_size == size
+    tracker.begin(fake.run, fake.config)
+    tracker.rows("train", [Row(2, 6.0, {"train/loss": 0.125}, {})])
+    assert points(read(fake.run))["train/loss"] == [(1, 0.25), (2, 0.125)]
