@@ -12,6 +12,7 @@ if __name__ == "__main__":
     interruption.end_at_once()
 
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -207,6 +208,7 @@ def classify(context: typer.Context) -> None:
     def body() -> int:
         program = importlib.import_module(tasks.command(CLASSIFICATION, "classify"))
         path, asked = program.write(context.args, say)
+        os.environ.update(asked.environment)
         config = load_config(path, [], tasks.settings)
         task, resume = tasks.find(config.run.task), Resume(auto=asked.auto_resume)
         if asked.create_only:

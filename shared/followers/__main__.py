@@ -36,9 +36,7 @@ def main() -> int:
     arguments = parser.parse_args()
     run, tracker = open_run(arguments.run), trackers.create(arguments.name)
     with hold_role(run, "tracker", arguments.name) as status:
-        follower = Follower(
-            run, arguments.name, tracker, status, skip_model_upload=arguments.skip_model_upload
-        )
+        follower = Follower(run, arguments.name, tracker, status, skip_model_upload=arguments.skip_model_upload)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: follower.finish())
         if follower.follow():

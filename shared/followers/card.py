@@ -14,9 +14,8 @@ from shared.run_folder.run_dir import RunDir
 
 def write(run: RunDir, best: Best, manifest: Manifest) -> str:
     """Markdown: what it is, why this one, what was measured with which interval, its files."""
-    return "\n\n".join([f"# {run.path.name}", verdict_words.note(run, best), *_measured(run, best), *_facts(run, best)]) + (
-        "\n\n" + _files(manifest) + "\n"
-    )
+    parts = [f"# {run.path.name}", verdict_words.note(run, best), *_measured(run, best), *_facts(run, best)]
+    return "\n\n".join([*parts, _files(manifest)]) + "\n"
 
 
 def _measured(run: RunDir, best: Best) -> Iterator[str]:
@@ -27,7 +26,7 @@ def _measured(run: RunDir, best: Best) -> Iterator[str]:
         rows.append(f"| composite | | {interval.delta:+.3f} | {interval.low:+.3f} to {interval.high:+.3f} |")
     if rows:
         yield "## Measured"
-        yield f"Differences to {descriptions.words.base}, with 95 % intervals; {best.num_evaluated} snapshots evaluated."
+        yield f"Differences to {descriptions.words.base}, with 95 % intervals. Snapshots evaluated: {best.num_evaluated}."
         yield "\n".join(["| metric | this snapshot | difference | interval |", "| --- | --: | --: | --- |", *rows])
 
 
@@ -49,7 +48,8 @@ def _facts(run: RunDir, best: Best) -> Iterator[str]:
         record.unit.capitalize(): label(best.step),
         "Learnt": config.run.task,
         "Base model": record.base_model.get("path", ""),
-        "Trained on": f"{record.dataset.num_images} examples, fingerprint {record.dataset.fingerprint[:16] or 'unknown'}",
+        "Trained on": f"{record.dataset.num_images} examples",
+        "Fingerprint of the data": record.dataset.fingerprint,
         "Held out": str(len(record.dataset.held_out)),
         "Strength": f"{best.strength.recommended:g}" if best.strength else "",
     }

@@ -171,7 +171,9 @@ class Follower:
 
     def _deliver_comparison(self, best: Best) -> None:
         """Once for each pair of best and newest snapshot."""
-        newest = max((step for step, cells in self._delivered.results.items() if cells.get("status") == "ok"), default=0)
+        newest = max(
+            (step for step, cells in self._delivered.results.items() if cells.get("status") == "ok"), default=0
+        )
         key = f"{best.step} {newest}"
         if not newest or key == self._delivered.comparison:
             return
@@ -202,7 +204,9 @@ class Follower:
         except (OSError, RunFolderError) as error:
             why_not, manifest = str(error), None
         if why_not or manifest is None:
-            self._status.notice(f"{self._name}: the best snapshot is not delivered: {why_not or f'{folder} is missing'}")
+            self._status.notice(
+                f"{self._name}: the best snapshot is not delivered: {why_not or f'{folder} is missing'}"
+            )
             return None
         return Model(
             name=self._run.read_config().run.name or self._run.path.name,

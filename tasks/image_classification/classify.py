@@ -24,6 +24,7 @@ from shared.errors import ConfigError, DarkroomError, writing
 from shared.files.new_folder import new_folder
 from shared.files.publication import MANIFEST
 from shared.files.replacing import replace_file
+from shared.followers import trackers
 from shared.run_folder.run_dir import RunDir
 from tasks.image_classification import task
 from tasks.image_classification.data import labelled
@@ -54,6 +55,8 @@ class Translation:
     dashboard: bool = True
     model_path: str = ""
     """Where the best network is to be copied to; empty: nowhere."""
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    """What trackers are told: an address may hold a password, so it is in no file."""
 
     def set(self, key: str, value: Any) -> None:
         """A setting by its key path."""
@@ -80,13 +83,7 @@ def translate(words: Sequence[str]) -> Translation:
     _network(found, given)
     _data(found, given)
     _training(found, given)
-    if given.mlflow_tracking_uri and not given.disable_mlflow:
-        found.notes.append(
-            f"--mlflow_tracking_uri {given.mlflow_tracking_uri}: there is no tracker for MLflow; tensorboard and wandb "
-            "get every number (run.trackers)"
-        )
-    if given.skip_mlflow_model_upload and not given.disable_mlflow:
-        found.notes.append("--skip_mlflow_model_upload: networks stay in the run folder anyway")
+    _tracking(found, given)
     return found
 
 
@@ -94,12 +91,13 @@ def write(words: Sequence[str], say: Callable[[str], object]) -> tuple[Path, Tra
     """Write the config and check it; a file that is there keeps its place where settings are wrong.
 
     Raises:
-        ConfigError: as in `translate`; or a setting is wrong.
+        ConfigError: as in `translate`; or a setting is wrong, or MLflow is not installed.
     """
     found = translate(words)
+    trackers.require(found.tree["run"].get("trackers", ()), "--mlflow_tracking_uri")
     path = Path(found.config or f"{found.tree['run']['name']}.toml")
     document = tomlkit.document()
-    document.add(tomlkit.comment("Written by `python run.py classify " + " ".join(words) + "`."))
+    document.add(tomlkit.comment("Written by `python run.py classify " + " ".join(_without_address(words)) + "`."))
     for note in found.notes:
         document.add(tomlkit.comment(note))
     for section, table in found.tree.items():
@@ -165,16 +163,16 @@ def parser() -> argparse.ArgumentParser:
     add("--load_model", default="", metavar="PATH", help="weights to begin from: a folder, .pth or .safetensors")
     add("--auto_resume", "--auto-resume", action="store_true", default=True, dest="auto_resume")
     add("--no_auto_resume", "--no-auto-resume", action="store_false", dest="auto_resume")
-    add("--project_name", default="", help="first part of the run's name")
+    add("--project_name", default="", help="first part of the run's name; MLflow's experiment")
     add("--task_name", default="", help="second part of the run's name")
     add("--model_path", default="", metavar="PATH", help="where the best network is copied to at the end")
     add("--output_dir", default="runs", metavar="PATH", help="folder of run folders")
     add("--config", default="", metavar="FILE", help="where the config is written; NAME.toml when absent")
     add("--create_only", "--create-only", action="store_true", help="make the run folder and start nothing")
     add("--dashboard", action=argparse.BooleanOptionalAction, default=True, help="serve the dashboard")
-    add("--mlflow_tracking_uri", default="", metavar="URI")
-    add("--disable_mlflow", action="store_true")
-    add("--skip_mlflow_model_upload", action="store_true")
+    add("--mlflow_tracking_uri", default="", metavar="URI", help="MLflow's address: it gets the run")
+    add("--disable_mlflow", action="store_true", help="MLflow gets nothing")
+    add("--skip_mlflow_model_upload", action="store_true", help="MLflow gets no network")
     return known
 
 
@@ -295,6 +293,35 @@ def _training(found: Translation, given: argparse.Namespace) -> None:
             f"--early_stopping {given.early_stopping}: training stops when the trend of {given.early_stopping} or "
             "more snapshots says that the remaining steps cannot bring what matters; a snapshot is taken every epoch"
         )
+
+
+def _tracking(found: Translation, given: argparse.Namespace) -> None:
+    """MLflow gets the run where its address is given; the project is the experiment there."""
+    if given.project_name:
+        found.set("run.project", _plain(given.project_name) or found.tree["run"]["name"])
+    if not given.mlflow_tracking_uri:
+        return
+    if given.disable_mlflow:
+        found.notes.append("--disable_mlflow: MLflow gets nothing, whatever --mlflow_tracking_uri says")
+        return
+    found.environment["MLFLOW_TRACKING_URI"] = given.mlflow_tracking_uri
+    found.set("run.trackers", ["mlflow"])
+    if given.skip_mlflow_model_upload:
+        found.set("run.skip_model_upload", value=True)
+    found.notes.append(
+        "--mlflow_tracking_uri: it is not written down, because an address may hold a password; set MLFLOW_TRACKING_URI "
+        "for `run.py train` and `run.py track`"
+    )
+
+
+def _without_address(words: Sequence[str]) -> list[str]:
+    """The command line without MLflow's address."""
+    option, kept = "--mlflow_tracking_uri", list[str]()
+    for place, word in enumerate(words):
+        if word == option or word.startswith(f"{option}=") or (place and words[place - 1] == option):
+            continue
+        kept.append(word)
+    return kept
 
 
 def _plain(name: str) -> str:

@@ -78,11 +78,15 @@ class MLflow:
         else:
             identity = experiment.experiment_id
         found = self._client.search_runs([identity], f"tags.`{RUN_ID_TAG}` = '{self._record.run_id}'", max_results=1)
-        run = found[0] if found else self._client.create_run(
-            identity,
-            start_time=self._start_ms,
-            run_name=self._folder.path.name,
-            tags={RUN_ID_TAG: self._record.run_id, SOURCE_TAG: PACKAGE_OF_SOURCE, "darkroom.task": config.run.task},
+        run = (
+            found[0]
+            if found
+            else self._client.create_run(
+                identity,
+                start_time=self._start_ms,
+                run_name=self._folder.path.name,
+                tags={RUN_ID_TAG: self._record.run_id, SOURCE_TAG: PACKAGE_OF_SOURCE, "darkroom.task": config.run.task},
+            )
         )
         if found:
             self._client.update_run(run.info.run_id, status="RUNNING")
@@ -214,7 +218,9 @@ def _asked(call: Callable[[], T]) -> T:
         code = getattr(error, "error_code", "")
         status = error.get_http_status_code() if code in REFUSALS else 0
         if code in REFUSALS or status in (401, 403) or re.search(r"\b(401|403)\b", str(error).split("\n")[0][:200]):
-            raise ConfigError(f"MLflow refuses this run: {_first_line(error)}", CURE.format(uri=_named(_uri()))) from error
+            raise ConfigError(
+                f"MLflow refuses this run: {_first_line(error)}", CURE.format(uri=_named(_uri()))
+            ) from error
         if type(error).__name__ in ("UnsupportedModelRegistryStoreURIException", "InvalidUrlException"):
             raise ConfigError(f"MLflow: {_first_line(error)}", "set MLFLOW_TRACKING_URI to MLflow's address") from error
         raise

@@ -47,7 +47,9 @@ class WeightsAndBiases:
             self._join(run, config, project)
         server = self._run.settings.base_url
         folder = run.tracker("wandb")
-        return Destination(f"{server} {project} {self._run.id}", self._run.url or f"wandb sync {folder}/wandb/offline-run-*")
+        return Destination(
+            f"{server} {project} {self._run.id}", self._run.url or f"wandb sync {folder}/wandb/offline-run-*"
+        )
 
     def _join(self, run: RunDir, config: Config, project: str) -> None:
         wandb, record = _package(), run.read_record()

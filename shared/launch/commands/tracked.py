@@ -37,9 +37,7 @@ def track(run: RunDir, names: Sequence[str], *, skip_model_upload: bool = False)
         signal.signal(number, end)
     for name in dict.fromkeys(names):
         command = trackers.command(name, run.path, name, *options)
-        members[name] = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, env=child_environment(run), process_group=0
-        )
+        members[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment(run), process_group=0)
     codes = {name: process.wait() for name, process in members.items()}
     for name, code in codes.items():
         status = read_status(run, "tracker", name)

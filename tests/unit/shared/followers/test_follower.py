@@ -219,7 +219,8 @@ def test_a_comparison_has_reference_base_best_and_newest(fake: FakeRun) -> None:
         comparison.HEAD + rows * (comparison.TILE + comparison.GAP) - comparison.GAP,
     )
     middles = [
-        found.getpixel((column * (comparison.TILE + comparison.GAP) + 128, comparison.HEAD + 100)) for column in range(4)
+        found.getpixel((column * (comparison.TILE + comparison.GAP) + 128, comparison.HEAD + 100))
+        for column in range(4)
     ]
     assert len(set(middles)) == 4, "four different pictures"
     alone = comparison.draw(fake.run, 40, 40)

@@ -80,7 +80,9 @@ def test_every_number_is_there_once_with_the_step_of_its_table(delivered: tuple[
     rows = history(records)
     finite = [int(row["step"]) for row in read_rows(fake.run.train_csv) if math.isfinite(float(row["loss"]))]
     assert [row["train/step"] for row in rows if "train_loss" in row] == finite
-    evaluated = {int(row["step"]): float(row["composite"]) for row in read_rows(fake.run.metrics_csv) if row["composite"]}
+    evaluated = {
+        int(row["step"]): float(row["composite"]) for row in read_rows(fake.run.metrics_csv) if row["composite"]
+    }
     assert {row["metrics/step"]: row["metrics/composite"] for row in rows if "metrics/composite" in row} == evaluated
     assert len([row for row in rows if "metrics/composite_low" in row]) == len(evaluated)
 
@@ -95,7 +97,9 @@ def test_pictures_verdict_and_model_are_there(delivered: tuple[FakeRun, list[Any
     fake, records = delivered
     rows = history(records)
     assert [row["pictures/step"] for row in rows if any(name.startswith("pictures/samples") for name in row)] == [0]
-    assert [row["pictures/step"] for row in rows if any(name.startswith("pictures/comparison") for name in row)] == [STEPS]
+    assert [row["pictures/step"] for row in rows if any(name.startswith("pictures/comparison") for name in row)] == [
+        STEPS
+    ]
     runs = [record.run for record in records if record.WhichOneof("record_type") == "run"]
     best = fake.run.read_best()
     assert best

@@ -11,6 +11,7 @@ import tasks
 from run import app
 from shared.config.loading import load_config, own_settings
 from shared.errors import ConfigError
+from shared.followers import environments
 from tasks.image_classification import classify
 from tasks.image_classification.settings import Settings
 from tests import few_digits
@@ -18,13 +19,19 @@ from tests import few_digits
 LINE = (
     "--arch resnet34 --batch_size 16 --epochs 3 --lr0 0.01 --lrf 0.1 --wd 0.0005 --optimizer SGD --img_size 16 "
     "--device 0,1 --distributed --early_stopping 10 --no-auto-resume --project_name pets --task_name first "
-    "--mlflow_tracking_uri sqlite:///mlflow.db --skip_mlflow_model_upload"
+    "--mlflow_tracking_uri http://me:secret@127.0.0.1:5000 --skip_mlflow_model_upload"
 )
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return few_digits.write(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(autouse=True)
+def mlflow_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is installed is another test's."""
+    monkeypatch.setattr(environments, "missing", lambda package: None)
 
 
 def test_its_options_become_settings(digits: Path, tmp_path: Path) -> None:
@@ -40,8 +47,31 @@ def test_its_options_become_settings(digits: Path, tmp_path: Path) -> None:
     assert config.data.num_validation == 10  # a fifth of 48
     assert (train.validation_steps, own_settings(config, Settings).arch) == (3, "resnet34")
     assert said[0].startswith(f"wrote {target}")
-    assert any("there is no tracker for MLflow" in line for line in said)
     assert "classify --data_path" in path.read_text()
+
+
+def test_mlflow_gets_the_run_and_its_address_is_in_no_file(digits: Path, tmp_path: Path) -> None:
+    words, target = ["--data_path", str(digits), *LINE.split()], tmp_path / "pets.toml"
+    path, asked = classify.write([*words, "--config", str(target)], lambda text: None)
+    run = load_config(path, [], tasks.settings).run
+    assert (run.trackers, run.project, run.skip_model_upload) == (("mlflow",), "pets", True)
+    assert asked.environment == {"MLFLOW_TRACKING_URI": "http://me:secret@127.0.0.1:5000"}
+    assert "secret" not in path.read_text()
+    assert "--task_name first --skip_mlflow_model_upload --config" in path.read_text()
+    path, asked = classify.write([*words, "--disable_mlflow", "--config", str(target)], lambda text: None)
+    assert (load_config(path, [], tasks.settings).run.trackers, asked.environment) == ((), {})
+
+
+def test_mlflow_that_is_not_installed_is_an_error_before_anything_is_written(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "missing", lambda package: (f"needs {package}", "install it"))
+    target = tmp_path / "pets.toml"
+    with pytest.raises(ConfigError, match="the tracker mlflow needs mlflow"):
+        classify.write(
+            ["--data_path", str(digits), "--mlflow_tracking_uri", "x", "--config", str(target)], lambda text: None
+        )
+    assert not target.exists()
 
 
 def test_everything_wrong_with_them_is_one_error_and_nothing_is_written(digits: Path, tmp_path: Path) -> None:
