@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TRACKERS := .venv-trackers
 PACKAGES := trainer evaluator dashboard shared tasks pocket darkroom run.py tests examples benchmarks docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-all test-gpu check fix bench
+.PHONY: help setup trackers demo docs test test-all test-gpu check fix bench
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,17 +21,24 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+trackers: $(TRACKERS)/.ready ## Create .venv-trackers: MLflow and trackio, whose packages do not go with Darkroom's
+
+$(TRACKERS)/.ready: trackers.txt
+	$(PYTHON) -m venv $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install --quiet --no-deps --requirement trackers.txt
+	@touch $@
+
 demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="train.max_train_steps=40" overrides
 	@$(BIN)/python run.py demo --new $(ARGS)
 
 docs: $(READY) ## Build the documentation as a site into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-test: $(READY) ## The ordinary suite, ten to sixteen minutes on two cores
+test: $(READY) $(TRACKERS)/.ready ## The ordinary suite, ten to sixteen minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not network and not browser"
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser -m "not slow"
 
-test-all: $(READY) ## Everything but what needs the hub
+test-all: $(READY) $(TRACKERS)/.ready ## Everything but what needs the hub
 	$(BIN)/python -m pytest -m "not network"
 
 test-gpu: $(READY) ## What needs an accelerator

@@ -309,8 +309,8 @@ def _tracking(found: Translation, given: argparse.Namespace) -> None:
     if given.skip_mlflow_model_upload:
         found.set("run.skip_model_upload", value=True)
     found.notes.append(
-        "--mlflow_tracking_uri: it is not written down, because an address may hold a password; set MLFLOW_TRACKING_URI "
-        "for `run.py train` and `run.py track`"
+        "--mlflow_tracking_uri: it is not written down, because an address may hold a password: set MLFLOW_TRACKING_URI"
+        " for `run.py train` and `run.py track`"
     )
 
 
