@@ -207,7 +207,9 @@ def test_a_run_that_is_sent_later_is_the_same(
         if part == "files":  # the names of pictures hold an identifier that follows from the run
             mine, live = (text.count(".png") + 10 * text.count(".webp") for text in (mine, live))
         if part == "params":
-            mine, live = (text.replace(str(one), "") for text, one in ((mine, later.parent), (live, fake.run.path.parent)))
+            mine, live = (
+                text.replace(str(one), "") for text, one in ((mine, later.parent), (live, fake.run.path.parent))
+            )
         assert mine == live, part
 
 
