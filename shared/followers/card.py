@@ -26,7 +26,8 @@ def _measured(run: RunDir, best: Best) -> Iterator[str]:
         rows.append(f"| composite | | {interval.delta:+.3f} | {interval.low:+.3f} to {interval.high:+.3f} |")
     if rows:
         yield "## Measured"
-        yield f"Differences to {descriptions.words.base}, with 95 % intervals. {best.num_evaluated} snapshots evaluated."
+        base = descriptions.words.base
+        yield f"Differences to {base}, with 95 % intervals; {best.num_evaluated} snapshots evaluated."
         yield "\n".join(["| metric | this snapshot | difference | interval |", "| --- | --: | --: | --- |", *rows])
 
 

@@ -85,7 +85,7 @@ class MLflow:
                 identity,
                 start_time=self._start_ms,
                 run_name=self._folder.path.name,
-                tags={RUN_ID_TAG: self._record.run_id, SOURCE_TAG: PACKAGE_OF_SOURCE, "darkroom.task": config.run.task},
+                tags={RUN_ID_TAG: self._record.run_id, SOURCE_TAG: "darkroom", "darkroom.task": config.run.task},
             )
         )
         if found:
@@ -202,9 +202,6 @@ class MLflow:
         return f"{_without_secrets(uri).rstrip('/')}/#/experiments/{experiment}/runs/{self._run_id}"
 
 
-PACKAGE_OF_SOURCE = "darkroom"
-
-
 def _asked(call: Callable[[], T]) -> T:
     """What the server answers.
 
@@ -219,7 +216,7 @@ def _asked(call: Callable[[], T]) -> T:
         status = error.get_http_status_code() if code in REFUSALS else 0
         if code in REFUSALS or status in (401, 403) or re.search(r"\b(401|403)\b", str(error).split("\n")[0][:200]):
             raise ConfigError(
-                f"MLflow refuses this run: {_first_line(error)}", CURE.format(uri=_named(_uri()))
+                f"MLflow refuses this run: {_first_line(error)}", CURE.format(uri=_without_secrets(_uri()))
             ) from error
         if type(error).__name__ in ("UnsupportedModelRegistryStoreURIException", "InvalidUrlException"):
             raise ConfigError(f"MLflow: {_first_line(error)}", "set MLFLOW_TRACKING_URI to MLflow's address") from error
@@ -228,10 +225,6 @@ def _asked(call: Callable[[], T]) -> T:
 
 def _uri() -> str:
     return str(_package().get_tracking_uri())
-
-
-def _named(uri: str) -> str:
-    return _without_secrets(uri)
 
 
 def _without_secrets(uri: str) -> str:

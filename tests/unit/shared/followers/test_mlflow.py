@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
-import math
-import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -224,7 +221,8 @@ def refusing(status: int, body: Mapping[str, str]) -> Generator[str]:
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -240,9 +238,11 @@ def refusing(status: int, body: Mapping[str, str]) -> Generator[str]:
 
 def test_a_wrong_token_ends_the_follower_with_the_cure(tmp_path: Path) -> None:
     fake = make(tmp_path / "kimono")
-    with refusing(401, {"error_code": "UNAUTHENTICATED", "message": "no such token"}) as uri:
-        with following(fake.run, uri.replace("//", "//me:secret@")) as process:
-            assert process.wait(240) == 2
+    with (
+        refusing(401, {"error_code": "UNAUTHENTICATED", "message": "no such token"}) as uri,
+        following(fake.run, uri.replace("//", "//me:secret@")) as process,
+    ):
+        assert process.wait(240) == 2
     log = (fake.run.logs / "tracker-mlflow.log").read_text()
     assert log.count("error: MLflow refuses this run") == 1
     assert "hint: set MLFLOW_TRACKING_TOKEN" in log
@@ -253,9 +253,11 @@ def test_a_full_disk_of_the_server_is_said_and_what_is_missing_can_be_sent_later
     tmp_path: Path, server: MLflowServer
 ) -> None:
     fake = make(tmp_path / "kimono")
-    with refusing(500, {"error_code": "INTERNAL_ERROR", "message": "disk I/O error: the disk is full"}) as uri:
-        with following(fake.run, uri) as process:
-            assert process.wait(240) == 1
+    with (
+        refusing(500, {"error_code": "INTERNAL_ERROR", "message": "disk I/O error: the disk is full"}) as uri,
+        following(fake.run, uri) as process,
+    ):
+        assert process.wait(240) == 1
     status = read_status(fake.run, "tracker", "mlflow")
     assert status
     assert len(status.notices) == 2
