@@ -46,8 +46,8 @@ class RunConfig(Section):
     )
     trackers: Annotated[tuple[str, ...], Rule.SESSION] = Field(
         default=(),
-        description="Tools that get every number, picture and verdict during the run, and the best snapshot at its end, "
-        "each from a process of its own: `tensorboard`, `mlflow`, `wandb`, `trackio`, `aim` (docs/trackers.md).",
+        description="Tools that get every number, picture and verdict during the run, and the best snapshot at its "
+        "end, each from a process of its own: `tensorboard`, `mlflow`, `wandb`, `trackio`, `aim` (docs/trackers.md).",
     )
     project: Annotated[str, Rule.SESSION] = Field(
         default="darkroom",

@@ -10,10 +10,11 @@ it, which waits for that thread; a warning then is an error.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,12 @@ class Trackio:
 
     def rows(self, table: Table, rows: Sequence[Row]) -> None:
         """`train/loss`, `metrics/composite` …: trackio draws those of one table together."""
-        entries = [
-            (
-                {name: value for name, value in row.numbers.items() if (name, row.step, value) not in self._stored},
-                row.step,
-            )
-            for row in rows
-        ]
+        entries = [(self._new(row), row.step) for row in rows]
         self._log([(numbers, step) for numbers, step in entries if numbers])
+
+    def _new(self, row: Row) -> dict[str, Any]:
+        """Numbers of a row that are not there yet; NaN by its text, as it is not equal to itself."""
+        return {name: value for name, value in row.numbers.items() if (name, row.step, str(value)) not in self._stored}
 
     def picture(self, name: PictureName, step: int, picture: Image.Image) -> None:
         """With its step as caption."""
@@ -114,7 +113,7 @@ class Trackio:
         Raises:
             OSError: trackio says that it could not write.
         """
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as said, redirect_stdout(io.StringIO()):
             warnings.simplefilter("always")
             run = _package().init(
                 project=self._project,
@@ -152,7 +151,7 @@ class Trackio:
 def _keys(name: str, step: int, value: Any) -> list[tuple[object, ...]]:
     """A number counts as stored with its value, a report with its text, a picture by its step."""
     if isinstance(value, int | float):
-        return [(name, step, float(value)), (name, step, str(value))]
+        return [(name, step), (name, step, str(float(value)))]
     if isinstance(value, dict) and "_value" in value:
         return [(name, step), (name, step, value["_value"])]
     return [(name, step), (name, step, getattr(value, "text", ""))]

@@ -12,6 +12,7 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.files.publication import publish
+from shared.followers import trackers
 from shared.launch import supervisor
 from shared.launch.listener import Listener
 from shared.launch.supervisor import ROOT, Supervisor, child_environment
@@ -53,6 +54,7 @@ def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Gene
         return [sys.executable, "-c", FAKES[module]]
 
     monkeypatch.setattr(supervisor, "python_module", fake)
+    monkeypatch.setattr(trackers, "command", lambda *_: fake("shared.followers"))
     monkeypatch.setattr(Listener, "command", property(lambda _: fake("dashboard")))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
