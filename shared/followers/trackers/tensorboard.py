@@ -4,7 +4,7 @@ Event files are written into the run folder, without TensorFlow and torch: one f
 call delivers is one write, so that a full disk leaves all of it or nothing.
 """
 
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 import io

@@ -13,7 +13,7 @@ import importlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ class Trackio:
             self._stored.update(key for name, value in values.items() for key in _keys(name, step, value))
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self) -> Generator[Any]:
         """The run, joined; closed when everything is written.
 
         Raises:

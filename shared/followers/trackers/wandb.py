@@ -44,19 +44,17 @@ class WeightsAndBiases:
         self._folder = run
         project = os.environ.get("WANDB_PROJECT") or config.run.project
         if self._run is None:
-            self._join(run, config, project)
+            self._run = self._joined(run, config, project)
+        files = f"{run.tracker('wandb')}/wandb/offline-run-*"
         server = self._run.settings.base_url
-        folder = run.tracker("wandb")
-        return Destination(
-            f"{server} {project} {self._run.id}", self._run.url or f"wandb sync {folder}/wandb/offline-run-*"
-        )
+        return Destination(f"{server} {project} {self._run.id}", self._run.url or f"wandb sync {files}")
 
-    def _join(self, run: RunDir, config: Config, project: str) -> None:
+    def _joined(self, run: RunDir, config: Config, project: str) -> Any:
         wandb, record = _package(), run.read_record()
         folder = run.tracker("wandb")
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._run = wandb.init(
+            joined = wandb.init(
                 project=project,
                 name=run.path.name,
                 id=record.run_id,
@@ -72,8 +70,9 @@ class WeightsAndBiases:
                 "run `wandb login`, or set WANDB_MODE=offline and upload later with `wandb sync`",
             ) from error
         for table in (*get_args(Table), PICTURES):  # W&B counts calls; each table has its own steps, which may go back
-            self._run.define_metric(f"{table}/step", hidden=True)
-            self._run.define_metric(f"{table}/*", step_metric=f"{table}/step")
+            joined.define_metric(f"{table}/step", hidden=True)
+            joined.define_metric(f"{table}/*", step_metric=f"{table}/step")
+        return joined
 
     def rows(self, table: Table, rows: Sequence[Row]) -> None:
         """`train/loss`, `metrics/composite` … A number that is not finite is left out: W&B draws no such point."""
