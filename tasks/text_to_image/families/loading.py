@@ -31,7 +31,6 @@ from tasks.text_to_image.models.base_model import (
     of_pipeline,
     resolve,
 )
-from tasks.text_to_image.models.external_vae import Latents
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.suitability import require_clip_skip
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
@@ -80,7 +79,7 @@ def load_model(
         family = _choose(families, pipeline)
         if settings.vae:
             dtype = torch.float32 if for_training else DTYPES[precision]
-            pipeline.register_modules(vae=_external_vae(settings.vae, pipeline, family.denoiser, dtype))
+            pipeline.register_modules(vae=_external_vae(settings.vae, pipeline.vae, family, dtype))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise _load_error(error, location, settings) from error
     pipeline.set_progress_bar_config(disable=True)
@@ -107,29 +106,37 @@ def _readable_layer(model: Model, clip_skip: int) -> int:
     return clip_skip
 
 
-def _external_vae(name: str, pipeline: Any, denoiser: str, dtype: torch.dtype) -> AutoencoderKL:
-    """The VAE to use instead of the pipeline's. A single file gets the configuration of the pipeline's VAE.
+def _external_vae(name: str, own: Any, family: Family, dtype: torch.dtype) -> AutoencoderKL:
+    """The VAE to use instead of the pipeline's own. A single file gets the configuration of that one.
 
     Raises:
-        ModelError: it cannot be loaded, or its latents do not fit the denoiser.
+        ModelError: it cannot be loaded, is of another class, or its latents do not fit the denoiser.
     """
-    source = external_vae.source(name)
+    source, kind = external_vae.source(name), cast("type[AutoencoderKL]", type(own))
     try:
-        if Path(source.path).is_file():
+        if not Path(source.path).is_file():
+            where = {"subfolder": source.subfolder, "revision": source.revision}
+            described = cast("dict[str, Any]", kind.load_config(source.path, **where))
+            external_vae.require_same_kind(described.get("_class_name", external_vae.CLASS), kind.__name__, name)
+            where |= {"variant": source.variant}
+            vae = kind.from_pretrained(source.path, **where, dtype=dtype, use_safetensors=True)
+        elif kind is AutoencoderKL:
             with tempfile.TemporaryDirectory() as folder:
-                pipeline.vae.save_config(folder)
+                own.save_config(folder)
                 vae = AutoencoderKL.from_single_file(source.path, config=folder, dtype=dtype)
         else:
-            where = {"subfolder": source.subfolder, "revision": source.revision, "variant": source.variant}
-            vae = AutoencoderKL.from_pretrained(source.path, **where, dtype=dtype, use_safetensors=True)
+            weights = load_file(source.path)
+            external_vae.require_own_layout(weights, own.state_dict(), kind.__name__, name)
+            vae = kind.from_config(own.config)
+            vae.load_state_dict(weights)
+            vae = torch.nn.Module.to(vae, dtype).eval()  # diffusers' own would warn of modules that there are none of
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"cannot load model.vae {name}: {reason}", "download or copy it again, and check the connection to the hub"
         ) from error
-    own = Latents(vae.config["latent_channels"], 2 ** (len(vae.config["block_out_channels"]) - 1))
-    base = Latents(getattr(pipeline, denoiser).config.in_channels, pipeline.vae_scale_factor)
-    external_vae.require_same_latents(own, base, name)
+    found, base = (external_vae.latents(dict(one.config), family) for one in (vae, own))
+    external_vae.require_same_latents(found, base, name)
     return vae
 
 

@@ -7,9 +7,10 @@ a `.safetensors` file in the authors' layout or in diffusers'.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import list_repo_files, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
@@ -17,14 +18,17 @@ from huggingface_hub.errors import HfHubHTTPError
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
 from shared.files.publication import sha256
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import usual
 from tasks.text_to_image.models import base_model
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.vae import require_decodable
-from tasks.text_to_image.models.weights_header import choose_variant, read_header
+from tasks.text_to_image.models.weights_header import choose_variant, folder_tensors, read_header
 
 CLASS, SUBFOLDER = "AutoencoderKL", "vae"
 DOWNSAMPLER = re.compile(r"encoder\.down(_blocks)?\.(\d+)\.downsample")
 FIRST_LAYER = "decoder.conv_in.weight"
+CURE = "take a VAE made for this family"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,27 @@ class Latents:
     channels: int
     factor: int
     """Pixels per latent, along one side."""
+
+
+def latents(vae: Mapping[str, Any], family: Family) -> Latents:
+    """Of a VAE of the kind that a family has. vae: its configuration."""
+    channels = vae.get("latent_channels") or vae.get("z_dim") or 4
+    return Latents(int(channels), 2 ** (len(family.vae_channels(vae)) - 1))
+
+
+def require_same_kind(kind: str, base: str, name: str) -> None:
+    """Raises ModelError where a VAE is of another class than the base model's own."""
+    if kind != base:
+        raise ModelError(f"model.vae {name} is an {kind}, the base model's own is an {base}", CURE)
+
+
+def require_own_layout(names: Collection[str], base: Collection[str], kind: str, name: str) -> None:
+    """Raises ModelError for a single file whose tensors are not named as diffusers names them. kind: its class."""
+    if set(names) != set(base):
+        raise ModelError(
+            f"model.vae {name} is no {kind} in diffusers' layout, and diffusers reads no other file of this kind",
+            "give a folder or a hub id of a VAE made for this family",
+        )
 
 
 @dataclass(frozen=True)
@@ -105,20 +130,43 @@ def require_same_latents(vae: Latents, base: Latents, name: str) -> None:
         raise ModelError(
             f"model.vae {name} has latents of {vae.channels} channels at 1/{vae.factor} of the picture's side, "
             f"the base model reads {base.channels} at 1/{base.factor}",
-            "take a VAE made for this family",
+            CURE,
         )
 
 
 def _require_suitable(files: Path, settings: ModelConfig) -> None:
-    name, base = str(settings.vae), base_model.model_files(settings.path, settings.revision)
-    latents = _latents(files, name)
+    name, family = str(settings.vae), base_model.family(settings.path, settings.revision) or usual()
+    base = _base(settings, family)
+    kind = _kind(base) if base else _kind(files)
+    require_same_kind(_kind(files) if files.is_dir() else kind, kind, name)
+    if files.is_file() and kind != CLASS:
+        if base:
+            require_own_layout(read_header(files), folder_tensors(base / SUBFOLDER, None), kind, name)
+        return
+    found = _latents(files, family)
     if base is None:
         return
-    require_same_latents(latents, _latents(base, settings.path), name)
+    require_same_latents(found, _latents(base, family), name)
     if files.is_dir():
-        family = base_model.family(settings.path, settings.revision)
-        undone = family.normalizations if family else ()
-        require_decodable(read_json(files / "config.json"), name, undone)
+        require_decodable(read_json(files / "config.json"), name, family.normalizations)
+
+
+def _base(settings: ModelConfig, family: Family) -> Path | None:
+    """The folder or file that has the base model's own VAE; None: it is not on this machine yet."""
+    base = base_model.model_files(settings.path, settings.revision)
+    if base and base.is_file() and family.completed_by:
+        return base_model.model_files(settings.single_file_config or family.completed_by)
+    return base
+
+
+def _kind(files: Path) -> str:
+    """The class of diffusers."""
+    return CLASS if files.is_file() else str(_config(files).get("_class_name", CLASS))
+
+
+def _config(files: Path) -> dict[str, Any]:
+    folder = files / SUBFOLDER if (files / "model_index.json").is_file() else files
+    return read_json(folder / "config.json")
 
 
 def _commit(vae: str, files: Path | None) -> str | None:
@@ -128,14 +176,8 @@ def _commit(vae: str, files: Path | None) -> str | None:
     return (files.parent if files.name == SUBFOLDER else files).name
 
 
-def _latents(files: Path, name: str) -> Latents:
-    if files.is_file():
-        return _latents_of_file(files)
-    folder = files / SUBFOLDER if (files / "model_index.json").is_file() else files
-    config = read_json(folder / "config.json")
-    if (kind := config.get("_class_name", CLASS)) != CLASS:
-        raise ModelError(f"{name} is an {kind}; only {CLASS} can be trained with", "take a VAE made for this family")
-    return Latents(int(config.get("latent_channels", 4)), 2 ** (len(config.get("block_out_channels", (0,))) - 1))
+def _latents(files: Path, family: Family) -> Latents:
+    return _latents_of_file(files) if files.is_file() else latents(_config(files), family)
 
 
 def _latents_of_file(file: Path) -> Latents:

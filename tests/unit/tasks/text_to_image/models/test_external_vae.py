@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -151,3 +153,30 @@ def test_a_whole_checkpoint_may_lend_its_vae(tiny_model: Path, tiny_single_files
 
 def test_without_one_nothing_is_said(tiny_model: Path) -> None:
     assert external_vae.identify(ModelConfig(path=str(tiny_model))) == {}
+
+
+@pytest.mark.parametrize("family", ["flux1-dev", "flux2-klein-4b", "krea2"])
+def test_a_flow_family_takes_one_of_its_own_class(
+    tiny_flow: Callable[[str], Path], tiny_model: Path, tmp_path: Path, family: str
+) -> None:
+    base = tiny_flow(family)
+    kind: Any = getattr(diffusers, json.loads((base / "vae" / "config.json").read_text())["_class_name"])
+    torch.manual_seed(7)
+    expected = kind.from_config(kind.load_config(base, subfolder="vae"))
+    expected.save_pretrained(tmp_path / "vae")
+    for place in (tmp_path / "vae", tmp_path / "vae" / "diffusion_pytorch_model.safetensors"):
+        settings = ModelConfig(path=str(base), vae=str(place))
+        assert external_vae.identify(settings)["vae_fingerprint"]
+        held = loading.load_model(settings, "fp32", for_training=True).pipeline.vae.state_dict()
+        assert all(torch.equal(value, held[key]) for key, value in expected.state_dict().items())
+    save_arrays({"decoder.conv_in.weight": np.zeros((8, 9, 3, 3), np.float16)}, tmp_path / "other.safetensors")
+    refused = {tmp_path / "other.safetensors": "latents of 9 channels"}
+    if kind is not AutoencoderKL:
+        name = kind.__name__
+        refused = {
+            tmp_path / "other.safetensors": f"is no {name} in diffusers' layout",
+            tiny_model: f"is an AutoencoderKL, the base model's own is an {name}",
+        }
+    for place, problem in refused.items():
+        with pytest.raises(ModelError, match=problem):
+            external_vae.identify(ModelConfig(path=str(base), vae=str(place)))
