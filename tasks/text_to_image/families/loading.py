@@ -112,7 +112,9 @@ def _external_vae(name: str, own: Any, family: Family, dtype: torch.dtype) -> Au
     Raises:
         ModelError: it cannot be loaded, is of another class, or its latents do not fit the denoiser.
     """
-    source, kind = external_vae.source(name), cast("type[AutoencoderKL]", type(own))
+    source = external_vae.source(name)
+    kind: Any = type(own)
+    vae: Any
     try:
         if not Path(source.path).is_file():
             where = {"subfolder": source.subfolder, "revision": source.revision}
