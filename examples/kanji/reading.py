@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from examples.kanji import dictionary, glyphs, packages
 from examples.kanji.packages import Source
+from pocket.training.vae import reconstruct
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.statistics.proportion import share_interval
@@ -66,15 +71,16 @@ def of_snapshots(run: RunDir) -> dict[tuple[int, str], Read]:
     return {key: Read.of(found) for key, found in readings.items()}
 
 
-def of_real_glyphs(bank: GlyphBank, fonts: Iterable[Source]) -> dict[str, Read]:
-    """Glyphs of fonts that nothing learns from, by font: what the comparison can read at all."""
+def of_real_glyphs(bank: GlyphBank, font: Source, vae: AutoencoderKL | None = None) -> Read:
+    """What the comparison can read at all, with `vae` after its round trip."""
     kanji = dictionary.read(packages.DICTIONARY.path)[:NUM_REAL]
-    return {font.name: Read.of([_reading(bank, one, font) for one in kanji]) for font in fonts if font.path.is_file()}
-
-
-def _reading(bank: GlyphBank, kanji: dictionary.Kanji, font: Source) -> tuple[bool, bool]:
-    rank = bank.rank(glyphs.draw(kanji.character, font.path), kanji.meaning)
-    return rank == 0, rank is not None and rank < NEAR
+    pictures = [glyphs.draw(one.character, font.path) for one in kanji]
+    if vae:
+        drawn_BHW = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+        seen_BCHW = reconstruct(vae, drawn_BHW.unsqueeze(1).expand(-1, 3, -1, -1))
+        pictures = [Image.fromarray(seen_HW.numpy()) for seen_HW in seen_BCHW.float().mean(dim=1).to(torch.uint8)]
+    ranks = [bank.rank(picture, one.meaning) for picture, one in zip(pictures, kanji, strict=True)]
+    return Read.of([(rank == 0, rank is not None and rank < NEAR) for rank in ranks])
 
 
 def main() -> int:
@@ -82,15 +88,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.kanji.reading", description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder, such as runs/kanji")
     run = open_run(parser.parse_args().run)
-    place = run.read_config().evaluation.glyphs
+    config = run.read_config()
+    place = config.evaluation.glyphs
     if place is None:
         raise ConfigError(f"{run.path} has no glyphs to compare with", "give a run that has evaluation.glyphs")
     bank = glyph_bank.load(place)
     table = Table("glyphs", "of", "read (95 %)", f"among the {NEAR} nearest")
     for (step, kind), read in of_snapshots(run).items():
         table.add_row(f"step {step}, {kind}", *read.cells())
-    for font, read in of_real_glyphs(bank, packages.HELD_OUT).items():
-        table.add_row(f"real, {font}", *read.cells())
+    vae = AutoencoderKL.from_pretrained(Path(config.model.path) / "vae")
+    for font in packages.HELD_OUT:
+        if font.path.is_file():
+            table.add_row(f"real, {font.name}", *of_real_glyphs(bank, font).cells())
+            table.add_row(f"real, {font.name}, through the VAE", *of_real_glyphs(bank, font, vae).cells())
     chance = 1 / len(bank.characters)
     table.add_row("chance", "", f"{chance:.2%}", f"{NEAR * chance:.2%}")
     Console().print(table)
