@@ -34,7 +34,7 @@ CONFIG: dict[str, Any] = {
     "scaling_factor": 1.0,
     "mid_block_add_attention": False,
 }
-NUM_STEPS, BATCH_SIZE, LEARNING_RATE = 500, 32, 3e-3
+NUM_STEPS, BATCH_SIZE, LEARNING_RATE = 350, 32, 3e-3
 NOISE = 0.1
 """Deviation of the error that the decoder learns to bear."""
 

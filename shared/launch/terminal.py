@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.command_name import as_called
+from shared.errors import RunFolderError
 from shared.launch.left import left, named
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import file_to_ship, why_not_shippable
@@ -71,7 +72,8 @@ class Terminal:
         for work in _at_the_end(self._run):
             if work not in self._at_the_end:
                 self._at_the_end.add(work)
-                self.say(self._drawn_at_the_end(work))
+                if not _left_out(self._run, work):
+                    self.say(self._drawn_at_the_end(work))
         trainer = self._trainer()
         if trainer:
             self._tell(trainer)
@@ -204,6 +206,15 @@ def _at_the_end(run: RunDir) -> Iterator[Work]:
     kinds: list[ResultKind] = ["confirmations", *map(strength_kind, strengths_in(run))]
     for kind in kinds:
         yield from (Work(step, kind) for step in sorted(steps_in(run.path / kind)))
+
+
+def _left_out(run: RunDir, work: Work) -> bool:
+    """A snapshot that has no strength is not drawn at others."""
+    try:
+        result = run.read_result(work.step, work.kind)
+    except RunFolderError:  # the evaluator says so
+        return False
+    return result is not None and result.status == "skipped"
 
 
 def _named(step: int, descriptions: MetricDescriptions, unit: Unit) -> str:

@@ -110,7 +110,7 @@ class TrainConfig(Section):
     ] = Field(
         default="auto",
         description="Min-SNR gamma (Hang et al. 2023); `auto` is 5 for models that learn on DDPM's timesteps, and "
-        "nothing for flow models, which have none; `false` switches it off.",
+        "nothing for flow models, which have none, and for training from scratch; `false` switches it off.",
     )
     timestep_sampling: Annotated[Literal["auto", "uniform", "logit_normal", "mode"], Rule.STEPS] = Field(
         default="auto",

@@ -175,8 +175,13 @@ def of_model(
 
 
 def snr_gamma(settings: TrainConfig) -> float | None:
-    """Gamma of min-SNR; None: it is off."""
-    return SNR_GAMMA if settings.snr_gamma == "auto" else settings.snr_gamma
+    """Gamma of min-SNR; None: it is off.
+
+    Min-SNR hardly weighs the noisiest timesteps. A fresh denoiser learns there what the prompt asks for.
+    """
+    if settings.snr_gamma == "auto":
+        return None if settings.what == "scratch" else SNR_GAMMA
+    return settings.snr_gamma
 
 
 def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor:

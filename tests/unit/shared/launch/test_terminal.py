@@ -15,6 +15,7 @@ from shared.run_folder.averages import averaged
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Interval
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import FileEntry, Manifest
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, step_name, strength_kind
@@ -152,6 +153,10 @@ def test_every_picture_drawn_at_the_end_is_told(run: RunDir, capsys: pytest.Capt
         for step in (0, 40):
             (run.confirmations / step_name(step)).mkdir(parents=True)
         (run.path / strength_kind(0.8) / step_name(40)).mkdir(parents=True)
+        left_out = run.path / strength_kind(0.6) / step_name(40)
+        left_out.mkdir(parents=True)
+        skipped = EvaluationResult(run_id="one", step=40, status="skipped", snapshot_digest="")
+        skipped.write(left_out / "result.json")
         terminal.render()
         terminal.render()
     assert capsys.readouterr().out.splitlines() == [

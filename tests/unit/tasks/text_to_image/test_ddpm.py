@@ -207,6 +207,20 @@ def test_timesteps_are_the_middles_of_the_trained_range(
     assert found.tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "weighted"),
+    [
+        (TrainConfig(), True),
+        (TrainConfig(what="full"), True),
+        (TrainConfig(what="scratch", snr_gamma=5.0), True),
+        (TrainConfig(what="scratch"), False),
+    ],
+)
+def test_min_snr_is_off_from_scratch_unless_it_is_asked_for(settings: TrainConfig, weighted: bool) -> None:
+    weights = DDPM(EPSILON, {}).weights(torch.tensor([990]), settings)
+    assert (weights is not None) == weighted
+
+
 # ---- zero terminal SNR ----
 
 
