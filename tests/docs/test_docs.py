@@ -168,7 +168,7 @@ def test_readme_names_every_command() -> None:
 def test_every_setting_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8").replace("learning_rat,", "")  # the typing error of an example
     named = re.findall(rf"(?<![\w./-])((?:{'|'.join(sections())})\.[a-z_0-9]+)", text)
-    files = {"run.py", "run.json", "run.toml", "train.csv", "data.md", "dashboard.md"}
+    files = {"run.py", "run.json", "run.toml", "train.csv", "data.csv", "data.md", "dashboard.md"}
     assert sorted(set(named) - files - set(known_keys())) == []
 
 
