@@ -234,13 +234,14 @@ def serve(
     port: int = 0,
     trusted_hosts: tuple[str, ...] = (),
     frame_ancestors: tuple[str, ...] = (),
+    base_path: str = "",
     **environment: str,
 ) -> Generator[subprocess.Popen[bytes]]:
     """A dashboard process, healthy on entry, gone on exit."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        listener = listen("127.0.0.1", port, trusted_hosts, frame_ancestors=frame_ancestors)
+        listener = listen("127.0.0.1", port, trusted_hosts, base_path, frame_ancestors)
     process = listener.start({**os.environ, **environment, "PYTHONPATH": str(ROOT), "DARKROOM_RUNS": str(runs)})
     process.port = listener.port  # type: ignore[attr-defined]
     listener.close()
