@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -172,18 +171,6 @@ def test_every_setting_a_page_names_exists(page: Path) -> None:
     assert sorted(set(named) - files - set(known_keys())) == []
 
 
-def test_every_command_of_the_notebook_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = json.loads((ROOT / "notebooks" / "colab.ipynb").read_text(encoding="utf-8"))["cells"]
-    lines = [line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).splitlines()]
-    commands = [line.partition("run.py ")[2].split() for line in lines if "run.py " in line]
-    assert {command[0] for command in commands} >= {"doctor", "init", "train", "export"}
-    for name, *arguments in commands:
-        command = typer.main.get_command(run.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
-        with command.make_context(name, arguments) as context:
-            for override in context.params.get("overrides") or []:
-                assert override.partition("=")[0] in known_keys()
-
-
 def test_one_oldest_python_is_named_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     oldest = project["project"]["requires-python"].removeprefix(">=")
@@ -193,12 +180,12 @@ def test_one_oldest_python_is_named_everywhere() -> None:
         "pyright": project["tool"]["pyright"]["pythonVersion"],
         "classifiers": min(classifiers, key=lambda version: int(version.partition(".")[2])),
     }
-    for page in [*PAGES, ROOT / "constraints.txt", ROOT / "notebooks" / "colab.ipynb"]:
+    for page in [*PAGES, ROOT / "constraints.txt", ROOT / "notebooks" / "darkroom.ipynb"]:
         said |= {
             f"{page.name}: {version}": version for version in re.findall(r"Python (3\.\d+)", page.read_text("utf-8"))
         }
     assert set(said.values()) == {oldest}, said
-    assert {"README.md", "CONTRIBUTING.md", "constraints.txt", "colab.ipynb"} <= {
+    assert {"README.md", "CONTRIBUTING.md", "constraints.txt", "darkroom.ipynb"} <= {
         name.partition(":")[0] for name in said
     }
 

@@ -1,0 +1,175 @@
+"""Every command in the documents is run, checked against the program, or listed with the reason why it is not.
+
+A document that gains a command nobody knows fails here, and so does a line below that no document has any longer.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import run
+from shared.config.loading import load_config
+from shared.config.schema import known_keys
+from shared.run_folder.run_dir import RunDir, steps_in
+from tasks.image_classification import classify
+from tests.conftest import ROOT, Warm, check
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+PROGRAMS = re.compile(
+    r"^(?:\S*/)?(?:accelerate|apt-get|apt|brew|cd|conda|curl|darkroom|docker|export|git|hf|make|mkdocs|mlflow|nvidia-smi|"
+    r"pip|pipx|podman|python3?|ssh|tensorboard|torchrun|uv|uvx|wandb|wget|run\.py|[A-Z_]+=\S+)(?:\s|$)"
+)
+SHELL = ("", "bash", "sh", "shell", "console")
+
+EXECUTED = {
+    "make setup": ".ci/run",
+    "make check": ".ci/run",
+    "make test": ".ci/run",
+    "make docs": "tests/docs/test_site.py::test_every_page_of_the_documentation_is_on_the_site",
+}
+"""Command → where it, or what it starts, is run. Commands of the tutorial are run below."""
+
+LEFT = {
+    "accelerate launch --multi_gpu": "needs two machines with GPUs",
+    "apt-get install": "needs a network and an administrator",
+    "cd my-work": "a folder of the example",
+    "darkroom demo": "the command of an installed wheel",
+    "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1": "a setting of torchrun",
+    "hf download": "needs a network",
+    "make demo": "takes seven minutes; `run.py demo` is parsed",
+    "make fix": "changes the files of the clone",
+    "pip install": "needs a network",
+    "python -m build": "needs the package `build`",
+    "python -m pip install": "needs a network",
+    "python -m pocket.pretrain": "takes hours",
+    "python -m pocket.training.unet": "takes hours",
+    "python -m venv": "Python's own",
+    "tensorboard --logdir": "a server that runs until Ctrl-C",
+    "torchrun --nnodes 2": "needs two machines with GPUs",
+    "uv tool install": "needs uv and a network",
+}
+"""Beginnings of commands that nothing here runs, with the reason."""
+NO_COMMANDS = (
+    "001.", "data/", "file_name,", "project/", "run.py          the commands", "runs/<name>/",
+    "my-work/", "# portraits", "{",
+)  # fmt: skip
+"""How other blocks without a language begin: trees, tables, JSON, prompts."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a document."""
+
+    page: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text}"
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Language and text of each fenced block."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^[ >]*```(\w*)[^\n]*\n(.*?)^[ >]*```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[Command]:
+    """The commands of a page's blocks, without comments and prompts; continued lines are one."""
+    found: list[Command] = []
+    for language, body in blocks(page):
+        if language not in SHELL or body.lstrip().startswith(NO_COMMANDS):
+            continue
+        for line in re.sub(r"\\\n\s*", "", body).splitlines():
+            command = re.sub(r"\s{2,}.*| # .*", "", line.strip().removeprefix("$ "))
+            if command and not command.startswith("#"):
+                found.append(Command(page.relative_to(ROOT).as_posix(), command.removeprefix(".venv/bin/")))
+    return found
+
+
+ALL = [command for page in PAGES for command in commands(page)]
+
+
+def words_of_run_py(text: str) -> list[str] | None:
+    """What is given to `run.py`; None for another program."""
+    words = shlex.split(re.sub(r"^(?:[A-Z_]+=\S+ )+", "", text))
+    names = [index for index, word in enumerate(words[:2]) if Path(word).name == "run.py"]
+    return words[names[0] + 1 :] if names else None
+
+
+def test_there_are_commands_and_every_block_without_a_language_is_one_or_is_known() -> None:
+    assert len(ALL) > 50
+    assert [str(command) for command in ALL if not PROGRAMS.match(command.text)] == []
+
+
+@pytest.mark.parametrize("command", ALL, ids=str)
+def test_a_command_is_checked_against_the_program_or_run_or_listed(command: Command) -> None:
+    words = words_of_run_py(command.text)
+    if words is None:
+        target = re.fullmatch(r"make ([a-z-]+)(?: .*)?", command.text)
+        if target:
+            assert re.search(rf"^{target[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        module = re.match(r"python -m ((?:pocket|trainer|evaluator|dashboard|shared|examples)[\w.]*)", command.text)
+        if module:
+            assert importlib.util.find_spec(module[1])
+        is_tutorials = command.page == TUTORIAL.relative_to(ROOT).as_posix()
+        assert is_tutorials or command.text in EXECUTED or any(map(command.text.startswith, LEFT)), (
+            "run this command in a test and name the test in EXECUTED, or say in LEFT why it is not run"
+        )
+        return
+    name, *arguments = words
+    found = typer.main.get_command(run.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+    if name == "classify":  # it reads its options itself
+        classify.parser().parse_args(arguments)
+        return
+    with found.make_context(name, arguments) as context:
+        for override in context.params.get("overrides") or []:
+            assert override.partition("=")[0] in known_keys()
+
+
+def test_the_lists_have_no_command_that_no_document_has() -> None:
+    texts = [command.text for command in ALL]
+    assert [text for text in EXECUTED if text not in texts] == []
+    started = [text for text in LEFT if not any(one.startswith(text) for one in texts)]
+    assert started == []
+
+
+def test_every_place_that_runs_a_command_exists() -> None:
+    for place in EXECUTED.values():
+        path, _, test = place.partition("::")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert f"def {test}(" in text if test else "make check\nmake test" in text
+
+
+def test_the_tutorial_is_run_command_by_command(warm: Warm, tmp_path: Path) -> None:
+    """In an empty folder, with these settings besides: what takes ten minutes is done in seconds."""
+    quick = [
+        "data.resolution=64", "data.num_validation=4", "train.max_train_steps=2", "train.snapshot_steps=1",
+        "train.checkpointing_steps=1", "train.validation_steps=2", "train.train_batch_size=1",
+        "train.gradient_accumulation_steps=1", "lora.rank=2", "lora.lora_alpha=2", "evaluation.num_prompts=2",
+        "evaluation.num_seeds=1", "evaluation.num_inference_steps=2", "evaluation.confirm_prompts=0",
+        "evaluation.averages=0", "evaluation.strengths=[]", "evaluation.rescan_seconds=0.5", "--no-dashboard",
+    ]  # fmt: skip
+    for command in commands(TUTORIAL):
+        words = shlex.split(command.text)
+        module, arguments = (words[2], words[3:]) if words[1] == "-m" else ("run", words[2:])
+        more = quick if arguments[0] == "train" else []
+        log = tmp_path / "log.txt"
+        log.write_text("")
+        program = warm.start(module, *arguments, *more, prelude=f"import os; os.chdir({str(tmp_path)!r})", log=log)
+        codes = (0, 3, 4) if arguments[0] == "verdict" else (0,)  # after two steps there may be none to recommend
+        assert program.wait() in codes, f"{command}: {log.read_text(encoding='utf-8')}"
+    run_dir = RunDir(tmp_path / "runs" / "kimono")
+    assert load_config(tmp_path / "kimono.toml").model.path == "pocket"
+    assert steps_in(run_dir.snapshots) == steps_in(RunDir(tmp_path / "backup" / "kimono").snapshots) == {1, 2}
+    assert check(run_dir) == []
+    for name in ("kimono.html", "kimono.safetensors", "kimono.zip"):
+        assert (tmp_path / name).stat().st_size > 1000
+    assert list(run_dir.exports.iterdir())
