@@ -43,7 +43,13 @@ def here(environment: Mapping[str, str] | None = None, modules: Mapping[str, obj
         return Place("Colab", Path("/content/darkroom"), Path("/content/drive/MyDrive/darkroom"), seconds=11 * HOUR)
     if "KAGGLE_KERNEL_RUN_TYPE" in known:
         inputs = sorted(Path("/kaggle/input").glob("*/darkroom"))
-        return Place("Kaggle", Path(tempfile.gettempdir(), "darkroom"), Path("/kaggle/working/darkroom"), tuple(inputs), 11 * HOUR)
+        return Place(
+            "Kaggle",
+            Path(tempfile.gettempdir(), "darkroom"),
+            Path("/kaggle/working/darkroom"),
+            tuple(inputs),
+            11 * HOUR,
+        )
     return Place("Jupyter", Path("darkroom").resolve(), None)
 
 
