@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -124,6 +126,21 @@ def test_a_session_that_was_lost_is_gone_on_with_by_running_the_cells_again(
     again = execute(tmp_path, tiny_model, pictures)
     assert "the run is complete" in shown(again, "train()")
     assert check(copy) == []
+
+
+def test_the_notebook_finds_the_clone_it_lies_in_and_says_what_to_do_without_one(tmp_path: Path) -> None:
+    """On a machine without Colab's modules."""
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    (source,) = (cell.source for cell in cells if "REPOSITORY =" in cell.source)
+    found, lost = (
+        subprocess.run([sys.executable, "-c", source], cwd=folder, capture_output=True, text=True, check=False)
+        for folder in (NOTEBOOK.parent, tmp_path)
+    )
+    assert found.stdout == f"Darkroom: {ROOT}\n"
+    assert lost.returncode == 1
+    assert "put a wheel of Darkroom" in lost.stderr
+    assert "Traceback" not in lost.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_notebook_names_the_address_that_the_project_has() -> None:
