@@ -17,10 +17,13 @@ from PIL import Image
 
 from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
+from shared.config.loading import parse_config
 from shared.followers import environments, trackers
 from shared.run_folder.heartbeat import hold_role, read_status
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import TRAIN_COLUMNS, Appender, read_rows
+from shared.run_folder.tables import TRAIN_COLUMNS, Appender, read_rows, write_rows
+from tasks.image_classification.evaluation.descriptions import descriptions
+from tasks.image_classification.task import TRACKER_NAMES
 from tests.conftest import ROOT, environment, until
 from tests.unit.shared.followers.mlflow_server import MLflowServer
 
@@ -82,13 +85,14 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, server: MLflowServer) 
     run.train_csv.unlink()
     run.metrics_csv.unlink()
     table = Appender(run.train_csv, TRAIN_COLUMNS)
-    delivered = lambda: json.loads(run.tracker("mlflow").with_suffix(".json").read_text())  # noqa: E731
+    noted = run.tracker("mlflow").with_suffix(".json")
+    delivered = lambda: json.loads(noted.read_text())["steps"].get("train") if noted.exists() else 0  # noqa: E731
     notices = lambda: (status := read_status(run, "tracker", "mlflow")) and status.notices  # noqa: E731
     with hold_role(run, "trainer") as trainer:
         for row in rows[:LATER]:
             table.append(row)
         with following(run, server.url):
-            until(lambda: delivered()["steps"].get("train") == LATER, "the first rows", seconds=240)
+            until(lambda: delivered() == LATER, "the first rows", seconds=240)
             server.kill()
             run.metrics_csv.write_bytes(metrics)
             for row in rows[LATER:]:
@@ -96,7 +100,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, server: MLflowServer) 
             until(lambda: bool(notices()), "the notice of the outage", seconds=240)
         server.start()
         with following(run, server.url) as again:
-            until(lambda: delivered()["steps"].get("train") == STEPS, "the other rows", seconds=240)
+            until(lambda: delivered() == STEPS, "the other rows", seconds=240)
             trainer.close("finished")
             assert again.wait(240) == 0
     return fake, only(server, run)
@@ -208,6 +212,24 @@ def test_a_run_that_is_sent_later_is_the_same(
                 text.replace(str(one), "") for text, one in ((mine, later.parent), (live, fake.run.path.parent))
             )
         assert mine == live, part
+
+
+def test_an_image_classifier_has_the_names_of_its_trainers(server: MLflowServer, tmp_path: Path) -> None:
+    """The columns of its tables, with the names that its task has put into `run.json`."""
+    described = descriptions(parse_config({"data": {"path": "invented"}}))
+    fake = create(tmp_path / "digits", steps=4, snapshot_steps=2, descriptions=described)
+    fake.run.read_record().model_copy(update={"tracker_names": TRACKER_NAMES}).write(fake.run.record)
+    first = {"status": "ok", "accuracy": 0.9, "accuracy_low": -0.1, "f1_score": 0.8}
+    wholes = {"precision": 0.7, "recall": 0.6, "f1_score_low": 0.5, "calibration_error": 0.1}
+    rows = [{"step": step} | first | wholes for step in (0, 2, 4)]
+    write_rows(fake.run.metrics_csv, described.header, rows)
+    write_rows(fake.run.train_csv, ("step", "loss", "learning_rate"), [{"step": 1, "loss": 2, "learning_rate": 0.1}])
+    write_rows(fake.run.validation_csv, ("step", "held_out_loss", "gap"), [{"step": 2, "held_out_loss": 1, "gap": 0}])
+    with following(fake.run, server.url) as process:
+        assert process.wait(240) == 0
+    names = {metric["key"] for metric in only(server, fake.run)["data"]["metrics"]}
+    asked = {"train_loss", "valid_loss", "accuracy", "precision", "recall", "f1_score", "learning_rate"}
+    assert names == asked | {"f1_score_low", "accuracy_delta_low", "metrics/calibration_error", "validation/gap"}
 
 
 @contextmanager

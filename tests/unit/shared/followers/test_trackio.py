@@ -28,17 +28,10 @@ pytestmark = [
 
 
 def follow(run: RunDir, place: Path) -> None:
-    plain = dict.fromkeys(("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"), "")
+    remote = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+    here = {name: value for name, value in environment(TRACKIO_DIR=str(place)).items() if name not in remote}
     command = trackers.command("trackio", run.path, "trackio")
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(TRACKIO_DIR=str(place), **plain),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
 

@@ -12,10 +12,12 @@ from run import app
 from shared.config.loading import load_config, own_settings
 from shared.errors import ConfigError
 from shared.followers import environments
+from shared.run_folder.run_dir import RunDir
 from tasks.image_classification import classify
 from tasks.image_classification.settings import Settings
 from tests import few_digits
 
+NAMES = ("train_loss", "valid_loss", "accuracy", "precision", "recall", "f1_score", "learning_rate")
 LINE = (
     "--arch resnet34 --batch_size 16 --epochs 3 --lr0 0.01 --lrf 0.1 --wd 0.0005 --optimizer SGD --img_size 16 "
     "--device 0,1 --distributed --early_stopping 10 --no-auto-resume --project_name pets --task_name first "
@@ -95,7 +97,8 @@ def test_it_makes_the_run_that_its_config_names(digits: Path, tmp_path: Path) ->
     words += ["--output_dir", str(tmp_path / "runs"), "--config", str(tmp_path / "a.toml"), "--create_only"]
     done = CliRunner().invoke(app, ["classify", *words, "--project_name", "a"])
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "runs" / "a" / "run.json").is_file()
+    names = RunDir(tmp_path / "runs" / "a").read_record().tracker_names
+    assert set(names.values()) == set(NAMES)
 
 
 def test_init_recognises_a_folder_of_classes_and_writes_a_config_that_can_be_trained(
