@@ -11,6 +11,9 @@ from shared.run_folder.records.best import Best
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 
+UNKNOWN = "unknown with so few samples"
+"""An interval that is wider than all that a metric can be."""
+
 
 def write(run: RunDir, best: Best, manifest: Manifest) -> str:
     """Markdown: what it is, why this one, what was measured with which interval, its files."""
@@ -38,7 +41,8 @@ def _row(best: Best, column: Column) -> str:
     cells = ["", ""]
     if interval:
         low, high = (column.spelled(end, is_change=True) for end in (interval.low, interval.high))
-        cells = [column.spelled(interval.delta, is_change=True), f"{low} to {high}"]
+        known = column.is_told(interval.low, interval.high)
+        cells = [column.spelled(interval.delta, is_change=True), f"{low} to {high}" if known else UNKNOWN]
     return f"| {column.title} | {column.spelled(value)} | {cells[0]} | {cells[1]} |"
 
 
