@@ -59,9 +59,9 @@ class MLflowServer:
         except OSError:
             return False
 
-    def ask(self, path: str, body: Mapping[str, object] | None = None, **query: object) -> Any:
+    def ask(self, route: str, body: Mapping[str, object] | None = None, /, **query: object) -> Any:
         """Its REST interface: what it has, asked without MLflow's client."""
-        url = f"{self.url}/api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}"
+        url = f"{self.url}/api/2.0/mlflow/{route}?{urllib.parse.urlencode(query)}"
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
         with DIRECT.open(request, timeout=60) as answer:
