@@ -34,8 +34,8 @@ MAX_ROWS = 500
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 300.0
 MAX_NOTICE = 300
 """Letters of an error; some name every object on the way."""
-ALWAYS = ("step", "timestamp")
-"""Cells that are delivered with any others of a row."""
+WITH_ANY = ("step", "timestamp", "status", "reason", "signals", "sure")
+"""Cells of metrics.csv that are delivered with any others of a row."""
 
 
 class Follower:
@@ -60,7 +60,7 @@ class Follower:
             "train": NewRows(run.train_csv),
             "validation": NewRows(run.validation_csv),
         }
-        self._begun, self._fails, self._link = False, False, ""
+        self._begun, self._over, self._fails, self._link = False, False, False, ""
         self._path = run.tracker(name).with_suffix(".json")
         self._path.parent.mkdir(exist_ok=True)
         self._delivered = Delivered.read(self._path) if self._path.exists() else Delivered()
@@ -71,6 +71,9 @@ class Follower:
 
     def follow(self) -> bool:
         """Until the run is over, or `finish`; returns whether everything was delivered.
+
+        Intervals of differences are delivered when the run is over: they hold for all snapshots at once, so each
+        further snapshot changes all of them.
 
         Raises:
             ConfigError: the tracker's; trying again is no cure.
@@ -83,7 +86,7 @@ class Follower:
                 else:
                     retry_at, pause = time.monotonic() + pause, min(2 * pause, LAST_RETRY_SECONDS)
             self._ended.wait(self._look_seconds)
-        over = is_over(self._run)
+        over = self._over = is_over(self._run)
         done = self._succeeds(self._catch_up)  # once more: what was written until it was over
         done = done and (not over or self._succeeds(self._deliver_model))
         ended = self._begun and self._succeeds(lambda: self._tracker.end(exit_code(self._run) if over else None))
@@ -127,25 +130,28 @@ class Follower:
         return TrackerNames(self._run.read_record().tracker_names, self._run.read_metric_descriptions())
 
     def _deliver_rows(self, table: Table) -> None:
-        """New rows of a table that grows. metrics.csv is replaced whole: of it, new and changed cells."""
+        """New rows of a table that grows. metrics.csv is replaced whole: of it, new and changed numbers."""
+        names = self._names
         if table in self._growing:
             last = self._delivered.steps.get(table, -1)
             cells = [cell for cell in self._growing[table].read() if int(cell["step"]) > last]
         else:
-            cells = [new for cell in read_rows(self._run.metrics_csv) if (new := self._new_cells(cell))]
-        name = partial(self._names.name, table) if cells else str
+            cells = [new for cell in read_rows(self._run.metrics_csv) if (new := self._new_cells(cell, names))]
         for begin in range(0, len(cells), MAX_ROWS):
             chunk = cells[begin : begin + MAX_ROWS]
-            self._tracker.rows(table, [parse_row(cell, name) for cell in chunk])
+            self._tracker.rows(table, [parse_row(cell, partial(names.name, table)) for cell in chunk])
             self._note(**self._with_rows(table, chunk))
 
-    def _new_cells(self, cells: dict[str, str]) -> dict[str, str]:
-        """Empty where nothing of a row of metrics.csv is new."""
+    def _new_cells(self, cells: dict[str, str], names: TrackerNames) -> dict[str, str]:
+        """Numbers of a row of metrics.csv that were blank or another one before; empty where there is none."""
         known = self._delivered.results.get(int(cells["step"]), {})
         new = {column: cell for column, cell in cells.items() if cell and known.get(column) != cell}
-        if not new.keys() - set(ALWAYS):
+        for column in [*new]:
+            if column in WITH_ANY or (names.may_change(column) and not self._over):
+                del new[column]
+        if not new and known.get("status") == cells["status"]:
             return {}
-        return {column: cells[column] for column in ALWAYS if column in cells} | new
+        return {column: cells[column] for column in WITH_ANY if column in cells} | new
 
     def _with_rows(self, table: Table, rows: Sequence[dict[str, str]]) -> dict[str, Any]:
         if table in self._growing:

@@ -83,7 +83,7 @@ class Tracker(Protocol):
     def rows(self, table: Table, rows: Sequence[Row]) -> None:
         """New rows of one table, at least one. In `train` and `validation` steps ascend; in `metrics` they need not:
         the newest snapshot is evaluated first, and a row comes again with the numbers that were blank or that have
-        changed, and with no others."""
+        changed, and with no others. Intervals of differences come when the run is over."""
         ...
 
     def picture(self, name: PictureName, step: int, picture: Image.Image) -> None:

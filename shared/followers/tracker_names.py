@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shared.followers.tracker import Table
-from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.metric_descriptions import COMPOSITE, MetricDescriptions
 
 ENDS = ("_low", "_high")
 DERIVED = ("_delta", "_delta_low", "_delta_high", "_low", "_high", "_skill")
@@ -22,6 +22,10 @@ class TrackerNames:
     def __init__(self, own: Mapping[str, str], descriptions: MetricDescriptions) -> None:
         self._own = own
         self._compared = {column.name for column in descriptions.compared}
+
+    def may_change(self, column: str) -> bool:
+        """Whether further snapshots change the number of an earlier one: the interval of a difference."""
+        return column.endswith(ENDS) and column.rpartition("_")[0] in {*self._compared, COMPOSITE[0]}
 
     def name(self, table: Table, column: str) -> str:
         """Of a column."""

@@ -80,7 +80,8 @@ class WeightsAndBiases:
             finite = {name: value for name, value in row.numbers.items() if math.isfinite(value)}
             for name in finite:
                 self._define(name, table)
-            self._run.log(finite | {f"{table}/step": row.step})
+            if finite:
+                self._run.log(finite | {f"{table}/step": row.step})
 
     def picture(self, name: PictureName, step: int, picture: Image.Image) -> None:
         """With its step as caption."""

@@ -21,7 +21,7 @@ LOOK = """
 import json, sys
 from aim import Repo
 found = {}
-for run in Repo(sys.argv[1]).iter_runs():
+for run in Repo.from_path(sys.argv[1]).iter_runs():
     metrics = {f"{one.context.to_dict().get('subset')} {one.name}": one.data.sparse_list()[0] for one in run.metrics()}
     found[run.hash] = {
         "name": run.name, "experiment": run.experiment, "description": run.description, "tags": sorted(run.tags),

@@ -73,6 +73,11 @@ def told(run: RunDir, kind: str) -> list[object]:
     return [value for line in map(json.loads, lines) if line[0] == kind for value in line[1:]]
 
 
+def evaluated(run: RunDir) -> list[tuple[object, list[str]]]:
+    """Step and names of the numbers of each row of metrics.csv that the toy was given."""
+    return [(step, list(names)) for step, names in zip(told(run, "metrics"), told(run, "metrics numbers"), strict=True)]
+
+
 def columns(run: RunDir) -> dict[str, list[int]]:
     """Steps of each table."""
     tables = {"train": run.train_csv, "validation": run.validation_csv, "metrics": run.metrics_csv}
@@ -80,8 +85,12 @@ def columns(run: RunDir) -> dict[str, list[int]]:
 
 
 def assert_whole(run: RunDir) -> None:
-    for table, steps in columns(run).items():
-        assert told(run, table) == steps, table
+    steps = columns(run)
+    assert told(run, "train") == steps["train"]
+    assert told(run, "validation") == steps["validation"]
+    assert sorted(set(map(str, told(run, "metrics")))) == sorted(map(str, steps["metrics"]))
+    numbers = [(step, name) for step, names in evaluated(run) for name in names]
+    assert len(numbers) == len(set(numbers)), "no number comes twice"
     assert told(run, "samples") == [0, 10, 40]
     assert told(run, "comparison") == [40]
 
@@ -132,9 +141,15 @@ def test_a_tracker_that_fails_is_a_notice_and_is_tried_again(fake: FakeRun) -> N
         until(lambda: told(fake.run, "train") == columns(fake.run)["train"], "another try")
         until(lambda: (notices() or ("",))[-1] == "toy: works again; what it had missed is delivered", "its end")
         assert told(fake.run, "model") == [], "it is delivered when the run is over"
+        until(lambda: len(told(fake.run, "metrics numbers")) == len(columns(fake.run)["metrics"]), "evaluations")
+        live = {name for _, names in evaluated(fake.run) for name in names}
+        assert {"metrics/composite", "metrics/visual_loss_delta"} < live
+        assert not {"metrics/composite_low", "metrics/visual_loss_delta_high"} & live, "further snapshots change them"
         trainer.close("finished")
         thread.join(60)
     assert_whole(fake.run)
+    whole = {name for _, names in evaluated(fake.run) for name in names}
+    assert {"metrics/composite_low", "metrics/visual_loss_delta_high"} < whole
 
 
 def test_what_a_tracker_never_takes_is_said_and_kept_for_the_next_start(fake: FakeRun) -> None:
