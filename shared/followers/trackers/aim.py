@@ -105,8 +105,11 @@ class Aim:
             self._run.log_artifacts(str(model.folder), "model", block=True)
 
     def end(self, code: int | None) -> None:
-        """Close the run, which marks it as finished in Aim."""
-        self._run["exit_code"] = code
+        """Close the run, which Aim takes for failed unless it is told otherwise."""
+        if code is not None:
+            self._run["exit_code"] = code
+        if code == 0:
+            self._run.report_successful_finish(block=True)
         self._run.close()
         self._run = None
 

@@ -19,13 +19,17 @@ from tests.conftest import ROOT, environment
 STEPS = 20
 LOOK = """
 import json, sys
-from aim import Repo
-found = {}
-for run in Repo.from_path(sys.argv[1]).iter_runs():
-    metrics = {f"{one.context.to_dict().get('subset')} {one.name}": one.data.sparse_list()[0] for one in run.metrics()}
+from aim import Repo, Run
+repo, found = Repo.from_path(sys.argv[1]), {}
+for hash in repo.list_all_runs():
+    run = Run(hash, repo=repo, force_resume=True, system_tracking_interval=None, capture_terminal_logs=False)
+    metrics = {(name, context): run.get_metric(name, context) for name, context, _ in run.iter_metrics_info()}
     found[run.hash] = {
         "name": run.name, "experiment": run.experiment, "description": run.description, "tags": sorted(run.tags),
-        "steps": {name: [int(step) for step in steps] for name, steps in metrics.items()},
+        "steps": {
+            f"{context.to_dict().get('subset')} {name}": sorted(map(int, metric.data.items_list()[0]))
+            for (name, context), metric in metrics.items() if metric
+        },
         "max_train_steps": run["train"]["max_train_steps"],
     }
 print(json.dumps(found))
