@@ -25,7 +25,7 @@ trackers: $(TRACKERS)/.ready ## Create .venv-trackers: MLflow and trackio, whose
 
 $(TRACKERS)/.ready: trackers.txt
 	$(PYTHON) -m venv $(TRACKERS)
-	$(TRACKERS)/bin/python -m pip install --quiet --no-deps --requirement trackers.txt
+	$(TRACKERS)/bin/python -m pip install --quiet --no-deps --no-compile --requirement trackers.txt
 	@touch $@
 
 demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="train.max_train_steps=40" overrides
