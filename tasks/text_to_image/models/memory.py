@@ -7,6 +7,7 @@ denoiser's architecture by its family. Everything here is arithmetic; what is fr
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import POCKET, Config, LoraConfig, ModelConfig
-from shared.errors import ModelError
+from shared.data import dataset, hub_datasets, prompt_file, sources
+from shared.data.sources import ScanReport
+from shared.errors import DarkroomError, ModelError
 from tasks.text_to_image.encoders import files
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models import base_model, fresh_denoiser, trained_whole
@@ -119,8 +123,23 @@ def _of_folder(folder: Path, family: Family, components: dict[str, Tensors]) -> 
 
 
 def with_sources(model: ModelShapes, config: Config) -> ModelShapes:
-    """The model as a run uses it: one source of each picture is counted, if pictures have some."""
-    return replace(model, num_sources=int(config.data.sources == "files"))
+    """The model as a run uses it: at least one source of each picture is counted, if pictures have some."""
+    return replace(model, num_sources=max(model.num_sources, int(config.data.sources == "files")))
+
+
+def most_sources(config: Config) -> int:
+    """Of one picture of the data set, or of a prompt of a person's own; 0 where they are not used. What cannot be read
+    is told elsewhere, and counts as one."""
+    count = 0
+    with contextlib.suppress(DarkroomError):
+        if config.data.sources == "files" and config.data.path != NO_PICTURES:
+            pairs = sources.read(hub_datasets.on_disk(config.data.path, dataset.cache_dir(config)), ScanReport())
+            count = max((len(pair.sources) for pair in pairs), default=0)
+    with contextlib.suppress(DarkroomError):
+        if config.evaluation.prompts:
+            own = prompt_file.read(Path(config.evaluation.prompts), config.data.trigger_word, 1, is_copy=True)
+            count = max(count, *(len(one.sources) for one in own))
+    return count
 
 
 def activation_bytes(model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool) -> float:

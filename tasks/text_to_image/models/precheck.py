@@ -90,6 +90,7 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
     )
     if model is None:
         return None
+    model = replace(model, num_sources=memory.most_sources(config))
     if config.train.what == "scratch":
         model = memory.with_fresh_denoiser(model, settings)
     if blocks := memory.blocks(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from shared.config.dumping import dump_config
 from shared.config.loading import parse_config
 from shared.config.overrides import overlay, parse_overrides
 from shared.config.schema import POCKET, RUN_NAME, RUN_NAME_RULE, Config, EvaluationConfig, value_in
-from shared.errors import ConfigError
+from shared.data import edits, sources
+from shared.data.sources import ScanReport
+from shared.errors import ConfigError, DarkroomError
 from shared.files import paths
 from tasks.text_to_image import profiles
 from tasks.text_to_image.first_config import PLAIN_LETTERS, run_name
@@ -85,7 +88,12 @@ def config_of(folder: Path, options: Options, data: Path | str, num_references: 
     tree: dict[str, dict[str, Any]] = {
         "run": {"name": name, "output_dir": str(options.output)},
         "model": {"path": options.base},
-        "data": {"path": str(data), "num_validation": num_references, "trigger_word": options.trigger_word},
+        "data": {
+            "path": str(data),
+            "num_validation": num_references,
+            "trigger_word": options.trigger_word,
+            "sources": _sources(options),
+        },
         "stop": {"rule": "off"},  # nobody here can stop that trainer
         "evaluation": _evaluation(options, num_references),
     }
@@ -96,6 +104,18 @@ def config_of(folder: Path, options: Options, data: Path | str, num_references: 
         tree["data"]["resolution"] = precheck.own_resolution(tree["model"]["path"])
     config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())))
     return path_settings.with_absolute_paths(config, config.run.name or name)
+
+
+def _sources(options: Options) -> edits.Kind:
+    """Whether LoRAs are of an edit model: it draws from sources only, or the references have some."""
+    with contextlib.suppress(DarkroomError):  # told where it is checked
+        family = base_model.family(options.base)
+        if family and family.needs_sources:
+            return "files"
+        if family and family.most_sources != 0 and options.references:
+            pairs = sources.read(options.references, ScanReport())
+            return "files" if any(pair.sources for pair in pairs) else "off"
+    return "off"
 
 
 def continued(options: Options, before: Config, data: Path | str | None, num_references: int) -> Config:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,3 +177,28 @@ def test_pictures_far_smaller_than_the_model_was_trained_on_are_said(
         and f"data.resolution is {resolution}, but {path} was trained on pictures of {own} × {own}: "
         f"it learns and draws badly at half that size; set data.resolution={own}"
     )
+
+
+def test_every_source_of_a_picture_is_counted_and_too_many_are_refused(pairs: Callable[[int], Path]) -> None:
+    model = true_shapes("qwen-image-edit-plus")
+    settings = config(model={"mixed_precision": "bf16"}, train={"gradient_checkpointing": True})
+    needed: list[float] = []
+    for count in (1, 2, 3):
+        data = settings.data.model_copy(update={"path": str(pairs(count)), "sources": "files"})
+        found = memory.most_sources(settings.model_copy(update={"data": data}))
+        assert found == count
+        counted = replace(model, num_sources=found)
+        needed.append(memory.trainer_footprint(counted, settings, "bf16", on_gpu=True).bytes)
+    assert needed[0] < needed[1] < needed[2]
+    assert needed[2] - needed[1] == pytest.approx(needed[1] - needed[0])
+    card = places((needed[0] + needed[1]) / 2 / GIB)
+    precheck.refuse_impossible(replace(model, num_sources=1), settings, card)
+    with pytest.raises(DeviceError, match="even with one picture at a time and checkpointing"):
+        precheck.refuse_impossible(replace(model, num_sources=3), settings, card)
+
+
+def test_sources_of_prompts_are_counted_and_none_where_nothing_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("make it red --ci a.png --ci b.png", "utf-8")
+    assert memory.most_sources(config(evaluation={"prompts": str(tmp_path / "mine.txt")})) == 2
+    assert memory.most_sources(config(evaluation={"prompts": str(tmp_path / "gone.txt")})) == 0
+    assert memory.most_sources(config(data={"path": str(tmp_path / "gone"), "sources": "files"})) == 0

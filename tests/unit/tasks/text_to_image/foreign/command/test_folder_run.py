@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from shared.errors import ConfigError, DarkroomError, DataError, ModelError, RunFolderError
+from shared.files.publication import verify
 from shared.launch import power
 from shared.launch.resume import require_trainable
 from shared.run_folder.run_dir import steps_in
 from tasks.text_to_image import foreign
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.foreign.command import pictures
+from tasks.text_to_image.models.weights_header import read_header
 from tasks.text_to_image.scoring.metric_input import NotGivenError
 from tests.conftest import check
 from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, shown, write
@@ -392,3 +395,31 @@ def test_a_folder_that_is_neither_a_run_nor_of_loras_is_called_so(tmp_path: Path
 def test_a_base_that_is_no_model_is_refused(trained: Path, real: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         opened(trained, tmp_path, base=str(real), references=real)
+
+
+def test_loras_of_an_edit_model_are_evaluated_on_pairs_and_on_prompts_that_name_sources(
+    tiny_flow: Callable[[str], Path], pairs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    model, shown, module = tiny_flow("flux1-kontext"), pairs(1), "transformer.transformer_blocks.0.attn.to_q"
+    width = read_header(next((model / "transformer").glob("*.safetensors")))[f"{module[12:]}.weight"].shape[0]
+    folder = tmp_path / "kontext"
+    folder.mkdir()
+    tensors = {
+        f"{module}.lora_A.weight": np.ones((2, width), np.float32),
+        f"{module}.lora_B.weight": np.ones((width, 2), np.float32),
+    }
+    save_file(tensors, folder / "red-000100.safetensors")
+    overrides = ("data.resolution=32", "evaluation.scheduler=own")
+    given = {"base": str(model), "references": shown, "overrides": overrides}
+    run, _ = opened(folder, tmp_path, name="pairs", **given)
+    assert run.read_config().data.sources == "files"
+    assert set(verify(run.references).details["num_sources"].values()) == {1}
+    source = next(shown.rglob("*.source-1.png"))
+    (tmp_path / "mine.txt").write_text(f"make it red --ci {source}", "utf-8")
+    run, _ = opened(folder, tmp_path, name="prompts", **{**given, "references": None, "prompts": tmp_path / "mine.txt"})
+    assert verify(run.references).details["num_sources"] == {"prompts.txt:1": 1}
+    bare = tmp_path / "bare"
+    shutil.copytree(shown, bare, ignore=lambda _, files: [file for file in files if ".source-" in file])
+    with pytest.raises(DarkroomError, match=r"no source .* beside it"):
+        opened(folder, tmp_path, name="bare", **{**given, "references": bare})
+    assert not (tmp_path / "runs" / "bare").exists()
