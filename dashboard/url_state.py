@@ -37,10 +37,16 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "role": str,
     "at": str,
     "over": str,
+    "find": str,
+    "split": str,
+    "only": str,
+    "page": int,
     "lang": str,
 }
 DEFAULTS = {"x": "step", "role": "trainer", "at": "newest", "over": "relative"}
-OWN = {"filter": "runs", "sort": "runs", "ticked": "runs", "order": "snapshots"}
+OWN = {"filter": "runs", "sort": "runs", "ticked": "runs", "order": "snapshots"} | dict.fromkeys(
+    ("find", "split", "only", "page"), "data"
+)
 """What only one page shows stands in no other page's address."""
 PAGE = "page_shown"  # in the session
 WRITTEN = "address_written"  # in the session

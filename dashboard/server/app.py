@@ -12,10 +12,12 @@ from starlette.middleware import Middleware
 
 from dashboard.data.runs import runs_folder
 from dashboard.server.auth import Gate
+from dashboard.server.data import data_routes
 from dashboard.server.drawn import drawn_routes
 from dashboard.server.figures import figure_routes
 from dashboard.server.files import routes
 from dashboard.server.page import elsewhere_routes, page_routes
+from dashboard.server.posts.captions import caption_routes
 from dashboard.server.posts.control import control_routes
 from dashboard.server.posts.run_notes import run_note_routes
 from dashboard.server.posts.votes import vote_routes
@@ -31,6 +33,8 @@ app = st.App(
         *screen_routes(),
         *figure_routes(),
         *drawn_routes(),
+        *data_routes(),
+        *caption_routes(),
         *vote_routes(),
         *control_routes(),
         *run_note_routes(),

@@ -14,11 +14,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dashboard.components.dataset import dataset_data
 from dashboard.components.screen import bar_words, log_data, machine_data, runs_words, screen_words, snapshots_words
 from dashboard.components.vote import vote_data
 from dashboard.data.runs import id_of, run_names, starts_with_all
 from dashboard.panels.bar import bar_data
 from dashboard.panels.compare import compared, contest_data, contestant, others_than
+from dashboard.panels.data import VIEW as DATA_VIEW
 from dashboard.panels.first_screen import first_screen_data
 from dashboard.panels.logs import role_at_first
 from dashboard.panels.pictures import KEYS, pictures_data
@@ -114,6 +116,11 @@ def vote(run: str, query: Mapping[str, str]) -> Part:
     return Part("vote", "vote", vote_data(run))
 
 
+def data_set(run: str, query: Mapping[str, str]) -> Part:
+    """The pictures that are trained on and held out."""
+    return Part("dataset", "dataset", dataset_data(run, {key: chosen(key, query) for key in DATA_VIEW}))
+
+
 def machine(run: str, query: Mapping[str, str]) -> Part:
     """The machine now."""
     return Part("machine", "machine", machine_data(run))
@@ -152,6 +159,7 @@ MAIN: dict[str, Callable[[str, Mapping[str, str]], Part | None]] = {
     "vote": vote,
     "snapshots": snapshots,
     "compare": comparison,
+    "data": data_set,
     "logs": program_log,
     "settings": settings,
     "system": machine,

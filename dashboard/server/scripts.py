@@ -26,7 +26,7 @@ NAMES = ("early.css", "early.js", "figure.css", "figure.js", "chart.js", "watch.
 SOURCES = [
     DASHBOARD / "style.css",
     *(COMPONENTS / name for name in NAMES),
-    *(file for room in ("screen", "wall", "vote") for file in sorted((COMPONENTS / room).glob("*.[jc]s*"))),
+    *(file for room in ("screen", "wall", "vote", "dataset") for file in sorted((COMPONENTS / room).glob("*.[jc]s*"))),
 ]
 FILES = {file.name: file.read_bytes() for file in SOURCES}
 MODULES = tuple(name for name in FILES if name.endswith(".js"))

@@ -12,7 +12,10 @@ import threading
 import warnings
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
+
+from shared.data import masks
+from shared.data.pictures import FORMATS, on_white
 
 SIDE = 384
 QUALITY = 90
@@ -61,4 +64,48 @@ def _thumbnail(path: Path, _written: int) -> bytes:
         shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     shown.save(buffer, "WEBP", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def picture_copy(path: Path, side: int) -> bytes:
+    """WebP of a picture anywhere on the disk, upright, no larger than `side` at the longer side.
+
+    Raises:
+        OSError, ValueError, SyntaxError: it cannot be read.
+    """
+    return _copy(path, path.stat().st_mtime_ns, side)
+
+
+def mask_copy(path: Path, side: int, *, alpha: bool) -> bytes:
+    """Likewise of a mask in greys. alpha: of a picture, its transparency.
+
+    Raises:
+        OSError, ValueError, SyntaxError, DataError: it cannot be read.
+    """
+    return _mask_copy(path, path.stat().st_mtime_ns, side, alpha)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _copy(path: Path, _written: int, side: int) -> bytes:
+    with AT_ONCE, Image.open(path, formats=FORMATS) as picture:
+        picture.draft("RGB", (side, side))
+        shown = ImageOps.exif_transpose(picture)
+        if shown.mode.startswith("I"):
+            shown = shown.point(lambda value: value / 256).convert("L")
+        shown = on_white(shown)
+        shown.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return _webp(shown)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _mask_copy(path: Path, _written: int, side: int, alpha: bool) -> bytes:
+    with AT_ONCE:
+        shown = masks.read(path, alpha=alpha).point(lambda value: 255 * value).convert("L")
+        shown.thumbnail((side, side), Image.Resampling.BOX)
+        return _webp(shown)
+
+
+def _webp(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=QUALITY)
     return buffer.getvalue()

@@ -11,15 +11,24 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from dashboard.text import zh_hans, zh_hans_verdict, zh_hans_vote, zh_hant, zh_hant_verdict, zh_hant_vote
+from dashboard.text import (
+    zh_hans,
+    zh_hans_data,
+    zh_hans_verdict,
+    zh_hans_vote,
+    zh_hant,
+    zh_hant_data,
+    zh_hant_verdict,
+    zh_hant_vote,
+)
 from shared.run_folder.averages import is_average, label
 from shared.run_folder.phrase import Unit, in_unit
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
 TEXTS: dict[str, dict[str, str]] = {
     "en": {},
-    "zh-Hans": zh_hans.TEXTS | zh_hans_verdict.TEXTS | zh_hans_vote.TEXTS,
-    "zh-Hant": zh_hant.TEXTS | zh_hant_verdict.TEXTS | zh_hant_vote.TEXTS,
+    "zh-Hans": zh_hans.TEXTS | zh_hans_verdict.TEXTS | zh_hans_vote.TEXTS | zh_hans_data.TEXTS,
+    "zh-Hant": zh_hant.TEXTS | zh_hant_verdict.TEXTS | zh_hant_vote.TEXTS | zh_hant_data.TEXTS,
 }
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 Look = tuple[ViewportSize, ColorScheme]
 
-PAGES = ("", "pictures", "vote", "snapshots", "compare", "logs", "config", "system", "runs")
+PAGES = ("", "pictures", "vote", "snapshots", "compare", "data", "logs", "config", "system", "runs")
 WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 CHANGING = ("", "snapshots", "logs", "system")
 """Pages that look otherwise while a run is at work, or after it failed."""

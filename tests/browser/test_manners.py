@@ -15,7 +15,7 @@ from tests.browser.conftest import STATUS, OpenPage, address_of, serve
 
 pytestmark = pytest.mark.browser
 
-PAGES = ["", "runs", "pictures", "vote", "snapshots", "compare", "logs", "config", "system"]
+PAGES = ["", "runs", "pictures", "vote", "snapshots", "compare", "data", "logs", "config", "system"]
 
 
 @pytest.mark.parametrize("name", [*PAGES[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in PAGES[3:])])

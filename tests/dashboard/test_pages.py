@@ -24,7 +24,7 @@ from shared.run_folder.run_dir import RunDir
 from tests.dashboard.test_tables_shown import leave_out
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
-PAGES = ["runs", "overview", "samples", "vote", "snapshots", "compare", "logs", "settings", "system"]
+PAGES = ["runs", "overview", "samples", "vote", "snapshots", "compare", "data", "logs", "settings", "system"]
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ def test_a_run_is_live_while_a_program_writes_its_heartbeat(finished: FakeRun) -
         assert is_live(finished.run)
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("runs", "vote")])
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("runs", "vote", "data")])
 def test_no_panel_of_a_finished_run_has_a_clock(page: AppTest, finished: FakeRun, name: str) -> None:
-    """Runs and Vote have no panel: they ask for what they show by themselves."""
+    """Runs, Vote and Data have no panel: they ask for what they show by themselves."""
     shutil.rmtree(finished.run.control)
     open_page(page, name)
     watchers = [one.proto for one in page.get("bidi_component") if one.proto.component_name == "darkroom_watch"]

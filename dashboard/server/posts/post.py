@@ -22,7 +22,8 @@ from dashboard.text import language
 from dashboard.text.language import say
 from shared.errors import RunFolderError
 
-MAX_BYTES = 20_000
+MAX_BYTES = 64_000
+"""A caption has 10,000 characters at most, of up to four bytes."""
 
 Told = Mapping[str, Any]
 

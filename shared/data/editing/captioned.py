@@ -120,13 +120,6 @@ def read(config: Config) -> Captioned:
     return Captioned(dataset.folder_of(config), sorted(pairs, key=lambda pair: pair.id), report)
 
 
-def why_not(path: str, folder: Path) -> str:
-    """Why the captions of a data set cannot be changed; empty: they can. In words that a template can translate."""
-    if hub_datasets.is_copied(path):
-        return COPY
-    if (folder / MANIFEST).is_file():
-        return COPY
-    return ""
-
-
-COPY = "These captions are a copy of a data set of the library `datasets`. Change them there, or export the data set."
+def is_copy(path: str, folder: Path) -> bool:
+    """Whether the captions are a copy of a data set of the library `datasets`, which stays as it is."""
+    return hub_datasets.is_copied(path) or (folder / MANIFEST).is_file()

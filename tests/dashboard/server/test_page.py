@@ -54,6 +54,7 @@ def test_the_first_screen_does_not_wait_for_streamlit(visitor: TestClient) -> No
         ("snapshots?step=40&order=won", "snapshots", {"step": 40, "order": "won"}),
         ("snapshots?step=41", "snapshots", {"step": 120, "order": ""}),
         ("vote", "vote", {}),
+        ("data?find=red&page=2", "dataset", {"view": {"find": "red", "split": None, "only": None, "page": 2}}),
         ("logs?role=absent&at=last", "log", {"role": "trainer", "start": "last", "count": 200}),
         ("config", "sheet", {"name": "settings"}),
         ("system", "machine", {}),
