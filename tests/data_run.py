@@ -51,5 +51,5 @@ def give_data(fake: FakeRun, folder: Path, count: int) -> Path:
         }
         for pair in pairs
     ]
-    write_rows(fake.run.data_csv, DATA_COLUMNS, rows)
+    write_rows(fake.run.dataset_csv, DATA_COLUMNS, rows)
     return folder

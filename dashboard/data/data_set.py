@@ -106,7 +106,7 @@ DATA_SETS = DataSets()
 def read(reader: RunReader) -> DataSet:
     """Pictures that the run recorded and those that are there now."""
     config, inventory = reader.config, reader.run.read_inventory()
-    facts = {row.get("id", ""): row for row in read_rows(reader.run.data_csv)}
+    facts = {row.get("id", ""): row for row in read_rows(reader.run.dataset_csv)}
     if inventory and (inventory.classified or inventory.example):
         rows = [_recorded(record, inventory, config, reader) for record in inventory.pairs]
         return DataSet(
@@ -175,7 +175,7 @@ def mask_of(row: Row, config: Config) -> Path | None:
 
 def _version(reader: RunReader) -> object:
     run = reader.run
-    return tuple(version_of(path) for path in (run.config, run.dataset, run.data_csv, run.record))
+    return tuple(version_of(path) for path in (run.config, run.dataset, run.dataset_csv, run.record))
 
 
 def _there(pair: Pair, found: Captioned, record: PairRecord | None, config: Config) -> Row:

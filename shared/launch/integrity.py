@@ -94,7 +94,7 @@ def _validation_rows(run: RunDir) -> Problems:
 
 def _tables(run: RunDir) -> Problems:
     """Each table has its header and nothing after its last newline."""
-    for path in (run.data_csv, run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv):
+    for path in (run.dataset_csv, run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv):
         if not path.exists():
             continue
         whole = whole_lines(path)
@@ -106,7 +106,7 @@ def _tables(run: RunDir) -> Problems:
 
 def _is_header(run: RunDir, path: Path, columns: tuple[str, ...]) -> bool:
     """Whether a table may begin with these columns."""
-    if path == run.data_csv:
+    if path == run.dataset_csv:
         return columns == DATA_COLUMNS
     if path == run.train_csv:
         return columns == TRAIN_COLUMNS

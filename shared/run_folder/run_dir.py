@@ -55,10 +55,10 @@ class RunDir:
         return self.path / "dataset.json"
 
     @property
-    def data_csv(self) -> Path:
+    def dataset_csv(self) -> Path:
         """What training makes of each example, replaced whole when it starts; absent where no trainer wrote it; writer:
         trainer."""
-        return self.path / "data.csv"
+        return self.path / "dataset.csv"
 
     @property
     def train_csv(self) -> Path:

@@ -41,7 +41,7 @@ EXAMPLE_COLUMNS = ("step", "part", "id", "loss")
 """Of validation_examples.csv: the loss of one example, of part `held out` or `probe`."""
 
 DATA_COLUMNS = ("id", "split", "bucket", "tokens", "tokens_cut", "alike")
-"""Of data.csv, what training makes of each picture. `split`: `train`, `held_out`, `left_out` or `regularization`;
+"""Of dataset.csv, what training makes of each picture. `split`: `train`, `held_out`, `left_out` or `regularization`;
 `bucket`: `512×768`, width first; `tokens`: of the caption with its trigger word, `tokens_cut` of them are not read;
 `alike`: the id of the first of those that look alike, blank if none does."""
 

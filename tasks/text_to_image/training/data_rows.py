@@ -1,4 +1,4 @@
-"""`data.csv`: what training makes of each picture, for people who look at the data (`shared.run_folder.tables`)."""
+"""`dataset.csv`: what training makes of each picture, for people who look at the data (`shared.run_folder.tables`)."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def write(
         for pair, count in zip(pairs, lengths.counts, strict=True)
     ]
     try:
-        write_rows(run.data_csv, DATA_COLUMNS, rows)
+        write_rows(run.dataset_csv, DATA_COLUMNS, rows)
     except OSError as error:
-        log.warning("%s was not written: %s", run.data_csv, error.strerror)
+        log.warning("%s was not written: %s", run.dataset_csv, error.strerror)
 
 
 def _split(pair: Pair, trained: Collection[str], held_out: Collection[str]) -> str:

@@ -179,7 +179,7 @@ def test_a_run_without_its_data_set_shows_what_it_recorded(
     visitor: TestClient, finished: FakeRun, folder: Path
 ) -> None:
     folder.rename(folder.with_name("moved"))
-    finished.run.data_csv.unlink()
+    finished.run.dataset_csv.unlink()
     DATA_SETS.forget()
     shown = rows(visitor)
     assert (shown["total"], shown["rows"][0]["url"]) == (60, "")

@@ -112,7 +112,7 @@ def test_data_csv_says_of_each_picture_what_training_makes_of_it(make_run: RunMa
     (folder / "again.txt").write_text("a dress, again")
     run = make_run(data={"path": str(folder), "validation_ids": ["2", "again"], "num_validation": 2})
     training_of(run)
-    rows = {row["id"]: row for row in read_rows(run.data_csv)}
+    rows = {row["id"]: row for row in read_rows(run.dataset_csv)}
     assert [rows[name]["split"] for name in ("0", "1", "2", "5", "again")] == [
         *("train", "left_out", "held_out", "train", "held_out")
     ]
