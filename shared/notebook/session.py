@@ -294,8 +294,9 @@ class _Copy:
 
 
 def _environment() -> dict[str, str]:
-    """Of `run.py`: its lines come as they are said."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+    """Of `run.py`: lines, as they are said, and as to a file; ipykernel asks for colours, and so for redrawn lines."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def _command(name: str, *words: object) -> list[str]:

@@ -149,6 +149,7 @@ def test_every_place_that_runs_a_command_exists() -> None:
         assert f"def {test}(" in text if test else "make check\nmake test" in text
 
 
+@pytest.mark.timeout(900)
 def test_the_tutorial_is_run_command_by_command(warm: Warm, tmp_path: Path) -> None:
     """In an empty folder, with these settings besides: what takes ten minutes is done in seconds."""
     quick = [

@@ -94,6 +94,7 @@ def test_every_cell_runs_and_the_run_is_copied_shown_and_taken_along(
     assert 'path = "' in shown(notebook, "prepare()"), "the config is shown"
     assert re.fullmatch(r"window of port \d+\n", shown(notebook, "dashboard()"))
     assert "the run is complete" in shown(notebook, "train()")
+    assert "\x1b" not in shown(notebook, "train()"), "lines, and none that redraw others"
     assert steps_in(copy.snapshots) == steps_in(run.snapshots) == {2, 4}
     assert check(copy) == check(run) == []
     assert copy.read_best() == run.read_best()
