@@ -181,7 +181,7 @@ def test_pictures_far_smaller_than_the_model_was_trained_on_are_said(
 
 def test_every_source_of_a_picture_is_counted_and_too_many_are_refused(pairs: Callable[[int], Path]) -> None:
     model = true_shapes("qwen-image-edit-plus")
-    settings = config(model={"mixed_precision": "bf16"}, train={"gradient_checkpointing": True})
+    settings = config(model={"mixed_precision": "bf16"}, train={"gradient_checkpointing": True, "train_batch_size": 1})
     needed: list[float] = []
     for count in (1, 2, 3):
         data = settings.data.model_copy(update={"path": str(pairs(count)), "sources": "files"})
