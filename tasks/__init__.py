@@ -1,7 +1,7 @@
 """Tasks: each is a package, which the programs use through `tasks.protocol` only.
 
 A package has the modules `task` (without torch; used by commands before a program starts), `training` and `evaluation`.
-The modules `init`, `score` and `export` are optional: the commands of these names run them.
+The modules `init`, `score`, `export` and `publish` are optional: the commands of these names run them.
 """
 
 from __future__ import annotations

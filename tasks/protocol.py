@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.config.schema import Config
+from shared.publishing.pictures import Shown
+from shared.publishing.publication import Publication, Request
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.records.exhibit import Exhibit, Figure
@@ -216,6 +218,19 @@ class Evaluation(Protocol):
 
         Raises:
             ModelError, RunFolderError: they are damaged, or have no average; the message is told.
+        """
+        ...
+
+
+class PublishPart(Protocol):
+    """The module `publish` of a task, which a task may lack."""
+
+    def describe(self, run: RunDir, step: int, request: Request, shown: Shown) -> Publication:
+        """What is told of a snapshot, and how its weights are written. step: or the number of an average. shown: the
+        pictures that the card shows; none where the task draws none.
+
+        Raises:
+            ConfigError, ModelError, RunFolderError: it cannot be published in this form.
         """
         ...
 
