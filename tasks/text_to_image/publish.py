@@ -162,7 +162,10 @@ def _training(run: RunDir, step: int, config: Config) -> dict[str, str]:
 
 def _trainer(run: RunDir) -> str:
     imported = run.read_record().imported
-    return "Darkroom" if imported is None else f"{imported.trainer or 'another program'}, evaluated with Darkroom"
+    own = "Darkroom"
+    if imported is None or imported.trainer == own:
+        return own
+    return f"{imported.trainer or 'another program'}, evaluated with {own}"
 
 
 def _metadata(config: Config, family: Family, base: Base, *, whole: bool) -> dict[str, Any]:
