@@ -8,12 +8,12 @@ RUN pip install --no-cache-dir --constraint constraints.txt build hatchling \
 
 # What both images have. Runs, data and downloaded models are volumes; nobody is root.
 FROM python:3.11-slim-bookworm AS base
-ENV PYTHONUNBUFFERED=1 HF_HOME=/work/models
+ENV PYTHONUNBUFFERED=1 HF_HOME=/workspace/models
 RUN useradd --create-home --uid 1000 darkroom \
-    && install --directory --owner darkroom --group darkroom /work /work/runs /work/data /work/models
+    && install --directory --owner darkroom --group darkroom /workspace /workspace/runs /workspace/data /workspace/models
 COPY constraints.txt /opt/constraints.txt
 COPY --from=wheel /wheel /opt/wheel
-WORKDIR /work
+WORKDIR /workspace
 ENTRYPOINT ["darkroom"]
 CMD ["doctor"]
 
