@@ -116,6 +116,26 @@ def test_killed_at_any_moment_a_copy_is_whole_or_none_and_is_finished_by_the_nex
     assert not list(there.staging.iterdir())
 
 
+def test_two_that_copy_at_once_make_one_whole_copy(run: RunDir, tmp_path: Path) -> None:
+    """As where a cell of a notebook is run again while the former copy still goes on."""
+    there, failures = RunDir(tmp_path / "there"), list[BaseException]()
+
+    def copy() -> None:
+        try:
+            Copying(run, there.path).once()
+        except BaseException as error:  # noqa: BLE001 - told by the test
+            failures.append(error)
+
+    both = [threading.Thread(target=copy) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert failures == []
+    assert check(there) == problems(run) == []
+    assert not list(there.staging.iterdir())
+
+
 def test_a_damaged_folder_is_named_and_the_rest_is_copied(run: RunDir, tmp_path: Path) -> None:
     (run.snapshot(2) / "weights").write_text("x")
     done = CliRunner().invoke(app, ["copy", str(run.path), str(tmp_path / "there")])
