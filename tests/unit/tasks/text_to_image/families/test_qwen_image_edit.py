@@ -12,6 +12,7 @@ from PIL import Image, ImageChops
 
 from shared.config.loading import parse_config
 from shared.config.schema import DataConfig, ModelConfig
+from shared.data import prompt_file
 from shared.errors import ConfigError, ModelError
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, jobs
 from tasks.text_to_image.families import loading, source_latents
@@ -106,11 +107,14 @@ def test_sources_have_the_sizes_to_which_the_pipeline_brings_them(model: Model) 
 
 def test_prompts_without_a_source_are_refused(model: Model) -> None:
     tree: dict[str, Any] = {"data": {"path": "p", "sources": "files"}}
-    tree["evaluation"] = {"prompts": "mine.txt", "probes": 4, "scheduler": "own"}
-    with pytest.raises(ConfigError, match="2 settings do not suit Qwen-Image-Edit") as refused:
+    tree["evaluation"] = {"probes": 4, "scheduler": "own"}
+    with pytest.raises(
+        ConfigError, match=r"evaluation\.probes is 4, but Qwen-Image-Edit draws from sources"
+    ) as refused:
         suitability.require(parse_config(tree), EDIT)
-    assert "evaluation.prompts is mine.txt, but Qwen-Image-Edit draws from sources only" in str(refused.value)
-    assert refused.value.hint == "remove evaluation.prompts, remove evaluation.probes"
+    assert refused.value.hint == "remove evaluation.probes"
+    with pytest.raises(ConfigError, match="line 1: it has no source, and Qwen-Image-Edit draws from sources only"):
+        prompt_file.parse("a red dress", "mine.txt", suits=suitability.own_prompts(EDIT))
     settings = parse_config(tree).evaluation
     asked = jobs({"asked-01": "a red dress"}, {"asked-01": (64, 64)}, settings)
     with pytest.raises(ModelError, match="Qwen-Image-Edit draws from sources, and 'a red dress' has none"):
