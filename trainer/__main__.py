@@ -115,7 +115,12 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         log.info("resuming after step %d", saved.step)
     writer = open_run_writer(run, config, learner, status, limit) if status else None
     report("training", step=learner.step)
-    reason = Trainer(run, config, learner, stop, writer).train()
+    try:
+        reason = Trainer(run, config, learner, stop, writer).train()
+    except DeviceError:
+        if writer:
+            writer.close("out of memory: saving the last complete step")
+        raise
     if writer:
         writer.close(reason or "last save")
     log.info("ended after step %d of %d: %s", learner.step, total, reason or "complete")

@@ -10,11 +10,12 @@ import torch
 
 from shared.config.save_interval import AnySaveInterval, is_due
 from shared.config.schema import Config
+from shared.errors import DeviceError
 from shared.machine import card_turns, disk
 from shared.run_folder.run_dir import RunDir
 from trainer.learner import Learner, Update
 from trainer.run_writer import RunWriter
-from trainer.stopping import StopSignal
+from trainer.stopping import StopSignal, num_without_a_lower
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,12 @@ class Trainer:
 
     def train(self) -> str | None:
         """Update until `max_train_steps`; returns the reason for ending early, None if there was none."""
+        self._look_at_held_out_losses()
         reason = self._wait(None)
         if self.learner.step == 0 and reason is None:
             self._validate()
         while not self._is_complete and reason is None:
-            update = self.learner.update()
+            update = self._update()
             self._guard(update)
             if self.writer:
                 self.writer.note_update(update, self._given)
@@ -55,6 +57,20 @@ class Trainer:
             if self.writer:
                 self._save(update, self.writer, last=self._is_complete or reason is not None)
         return reason
+
+    def _update(self) -> Update:
+        """One update. Where not one example fits into memory, the state after the last one is saved first.
+
+        Raises:
+            DeviceError: out of memory with one example at a time.
+        """
+        try:
+            return self.learner.update()
+        except DeviceError:
+            step = self.learner.step
+            if self.writer and step and not self.run.checkpoint(step).exists():
+                self.writer.checkpoint()
+            raise
 
     @property
     def _given(self) -> str:
@@ -187,6 +203,17 @@ class Trainer:
         self._validation_seconds = max(seconds, self._validation_seconds)
         if self.writer and losses:
             self.writer.note_losses(losses, seconds)
+            self._look_at_held_out_losses()
+
+    def _look_at_held_out_losses(self) -> None:
+        """Stop where none was lower for so long. The table tells, so a resumed run stops where an uninterrupted one
+        does, and one that has stopped goes on only with more patience."""
+        patience = self.config.stop.validation_patience
+        if patience is None or self.writer is None or self._is_complete:
+            return
+        num_stale = num_without_a_lower(self.writer.held_out_losses())
+        if num_stale >= patience:
+            self.stop.ask(f"no held-out loss was lower in the last {num_stale} (stop.validation_patience)")
 
     def _guard(self, update: Update) -> None:
         """Count updates without finite gradients (they were skipped) and stop after too many in a row.

@@ -84,6 +84,11 @@ class RunWriter:
         row = {"step": step, **losses.columns, "seconds": round(seconds, 3), "timestamp": utc_now()}
         tables.Appender(self.run.validation_csv, tuple(row)).append(row)
 
+    def held_out_losses(self) -> list[float]:
+        """Those of all steps so far."""
+        rows = tables.read_rows(self.run.validation_csv)
+        return [float(row["held_out_loss"] or "nan") for row in rows]
+
     def snapshot(self, update: Update) -> bool:
         """Publish the present weights; False: they are not finite."""
         learner, step = self.learner, self.learner.step

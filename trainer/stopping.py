@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections import deque
+from collections.abc import Sequence
 from types import FrameType
 
 from shared.errors import TrainingError
@@ -34,6 +36,12 @@ def is_time_up(elapsed: float, limit: float, longest_step: float, longest_save: 
 def first_save_seconds(num_bytes: int) -> float:
     """The time that the first save of `num_bytes` may take."""
     return FIRST_SAVE_SECONDS + num_bytes / FIRST_SAVE_BYTES_PER_SECOND
+
+
+def num_without_a_lower(losses: Sequence[float]) -> int:
+    """How many losses there are since the lowest, the first of those that are equal."""
+    known = [math.inf if math.isnan(loss) else loss for loss in losses]
+    return len(known) - 1 - known.index(min(known)) if known else 0
 
 
 class TimeLimit:

@@ -92,6 +92,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _patience_needs_held_out_losses(self) -> Config:
+        if self.stop.validation_patience and not self.train.validation_steps:
+            raise ValueError(
+                f"stop.validation_patience is {self.stop.validation_patience}, and no held-out loss is measured: set "
+                "train.validation_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _swapped_blocks_and_fp8_need_checkpointing(self) -> Config:
         model, train = self.model, self.train
         settings = [

@@ -1,8 +1,7 @@
 """`run.py classify`: the command line of an earlier trainer of image classifiers, as a config. Never imports torch.
 
 `--lr0` and `--lrf` are meant as in the scripts that they come from: the rate falls from lr0 to lr0 × lrf along half a
-cosine. `--early_stopping N` counts epochs there; here it is the patience of the stop rule, and a snapshot is taken and
-evaluated in every epoch.
+cosine. `--early_stopping N` ends training after N epochs without a lower held-out loss; it is measured in each epoch.
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     add("--distributed", action="store_true", help="several processes")
     add("--amp", action=argparse.BooleanOptionalAction, default=True, help="mixed precision")
     add("--seed", type=int, default=0, help="of everything random")
-    add("--early_stopping", type=int, default=0, metavar="EPOCHS", help="patience of the stop rule; 0: none")
+    add("--early_stopping", type=int, default=0, metavar="EPOCHS", help="without a lower held-out loss; 0: no limit")
     add("--load_model", default="", metavar="PATH", help="weights to begin from: a folder, .pth or .safetensors")
     add("--auto_resume", "--auto-resume", action="store_true", default=True, dest="auto_resume")
     add("--no_auto_resume", "--no-auto-resume", action="store_false", dest="auto_resume")
@@ -228,7 +227,12 @@ def _network(found: Translation, given: argparse.Namespace) -> None:
 def _data(found: Translation, given: argparse.Namespace) -> None:
     """The numbers of pictures that shares come to, and of those that every snapshot is judged on."""
     pairs = _pairs(given)
-    held_out = _count(given.val_size if given.val_size is not None else VALIDATION_SHARE, len(pairs))
+    split = labelled.split_of(given.data_path, pairs)
+    usual = len(split.validation) if split else VALIDATION_SHARE
+    held_out = _count(given.val_size if given.val_size is not None else usual, len(pairs))
+    if split and given.val_size is None:
+        found.notes.append(f"--data_path {given.data_path}: its folder for validation is held out, {held_out} pictures")
+    away = len(split.not_trained_on) if split else held_out
     judged = min(max(2, held_out // 2), MOST_JUDGED)
     found.set("data.num_validation", held_out)
     found.set("evaluation.num_prompts", judged)
@@ -237,7 +241,7 @@ def _data(found: Translation, given: argparse.Namespace) -> None:
     found.set("evaluation.strengths", [])
     if given.train_size is not None:
         found.set("data.train_size", _count(given.train_size, len(pairs)))
-    found.tree["_"] = {"pictures": _count(given.train_size or len(pairs) - held_out, len(pairs))}
+    found.tree["_"] = {"pictures": _count(given.train_size or len(pairs) - away, len(pairs))}
 
 
 def _pairs(given: argparse.Namespace) -> list[Pair]:
@@ -287,12 +291,7 @@ def _training(found: Translation, given: argparse.Namespace) -> None:
     for name, value in settings.items():
         found.set(f"train.{name}", value)
     if given.early_stopping:
-        found.set("stop.rule", "auto")
-        found.set("stop.patience", given.early_stopping)
-        found.notes.append(
-            f"--early_stopping {given.early_stopping}: training stops when the trend of {given.early_stopping} or "
-            "more snapshots says that the remaining steps cannot bring what matters; a snapshot is taken every epoch"
-        )
+        found.set("stop.validation_patience", given.early_stopping)
 
 
 def _tracking(found: Translation, given: argparse.Namespace) -> None:

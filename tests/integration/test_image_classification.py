@@ -19,6 +19,7 @@ from shared.config.schema import Config
 from shared.files.digests import Digests
 from shared.launch.process_group import places
 from shared.launch.resume import Resume
+from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tasks.image_classification import figures, network, task
@@ -200,3 +201,23 @@ def test_pictures_that_changed_are_refused_and_named(trained: Trained, digits: P
     (copied / "0" / "0000.png").rename(copied / "1" / "0000.png")
     with pytest.raises(Exception, match=r"other pictures or classes(?s:.*)0/0000"):
         task.require_same_data(trained(1), moved)
+
+
+def test_training_ends_after_passes_without_a_lower_held_out_loss_and_goes_on_with_more_patience(
+    warm: Warm, digits: Path, tmp_path: Path
+) -> None:
+    train = {"max_train_steps": 40, "validation_steps": 2, "learning_rate": 1e-12, "snapshot_steps": 40}
+    run = create_run(few_digits.config(tmp_path, digits, train=train, stop={"validation_patience": 2}))
+    assert warm.start("trainer", run.path).wait() == 0
+    rows = [float(row["held_out_loss"]) for row in read_rows(run.validation_csv)]
+    assert len(rows) - 1 - rows.index(min(rows)) == 2
+    steps = 2 * (len(rows) - 1)
+    assert max(steps_in(run.checkpoints)) == max(steps_in(run.snapshots)) == steps
+    status = read_status(run, "trainer")
+    assert status
+    assert (status.state, status.message) == (
+        "stopped",
+        "no held-out loss was lower in the last 2 (stop.validation_patience)",
+    )
+    assert warm.start("trainer", run.path).wait() == 0
+    assert len(read_rows(run.train_csv)) == steps, "nothing was learnt by asking again"

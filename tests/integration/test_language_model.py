@@ -38,6 +38,16 @@ from tests.conftest import Warm, check, create_run, open_or_create, until
 
 Trained = Callable[[int], RunDir]
 CPU = torch.device("cpu")
+STARVED_FROM_STEP_5 = """
+import torch
+from trainer.learner import Learner
+real = Learner._loss
+def loss(self, positions):
+    if self.step >= 4:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return real(self, positions)
+Learner._loss = loss
+"""
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +179,23 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(
     assert warm.start("trainer", runs[1].path).wait() == 0
     for step in (20, 40, 60):
         same_files(runs[1], runs[0], step)
+
+
+def test_out_of_memory_it_saves_its_last_step_says_what_to_set_and_resumes(
+    trained: Trained, warm: Warm, configured: Callable[..., Config], tmp_path: Path
+) -> None:
+    run = create_run(configured(tmp_path, train={"train_batch_size": 6}))
+    program = warm.start("trainer", run.path, prelude=STARVED_FROM_STEP_5)
+    assert program.wait() == 3
+    assert "error: out of memory with one example at a time" in program.stderr()
+    assert "hint: set train.gradient_checkpointing = true, a smaller language_model" in program.stderr()
+    assert "Traceback" not in program.stderr()
+    assert max(steps_in(run.checkpoints)) == 4, "no checkpoint was due"
+    assert check(run) == []
+    assert "resuming after step 4" in warm.run("trainer", run.path).stderr()
+    one, expected = (load_file(each.snapshot(6) / adapter.WEIGHTS) for each in (run, trained(1)))
+    for name, value in expected.items():
+        torch.testing.assert_close(one[name], value, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

@@ -27,6 +27,11 @@ class StopConfig(Section):
     min_snapshots: Annotated[int, Rule.UPKEEP] = Field(
         default=6, ge=1, description="Snapshots evaluated before the rule may speak."
     )
+    validation_patience: Annotated[OrFalse[Annotated[int, Field(ge=1)]], Rule.UPKEEP] = Field(
+        default=None,
+        description="Held-out losses (`train.validation_steps`) in a row without a new lowest one, after which training "
+        "ends; `false`: it goes on. Resumed with more patience, it goes on.",
+    )
     max_train_seconds: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.UPKEEP] = Field(
         default=None,
         description="Wall-clock seconds this session may last, last save included; `false`: no limit. "

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.config.loading import parse_config
+from shared.errors import ConfigError
 from trainer import loop
 from trainer.learner import Update
 from trainer.loop import Trainer
@@ -94,3 +95,39 @@ def test_what_does_not_fit_and_that_it_fits_again_are_told_once_each() -> None:
         assert guarded.trainer.writer
         guarded.trainer._report_note(guarded.trainer.writer)
     assert guarded.notices == ["in pieces of 2", "whole batches fit into memory again"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "ends"),
+    [
+        ([1.0, 0.9, 0.8], 2, False),
+        ([1.0, 0.8, 0.9, 0.7, 0.75], 2, False),
+        ([1.0, 0.8, 0.8], 1, True),
+        ([1.0, 0.7, 0.8, 0.71], 2, True),
+        ([1.0, 0.7, NAN, 0.71], 2, True),
+        ([1.0, 2.0, 3.0], None, False),
+        ([], 1, False),
+    ],
+)
+def test_training_ends_once_no_held_out_loss_was_lower_for_so_long(
+    losses: list[float], patience: int | None, ends: bool
+) -> None:
+    reasons: list[str] = []
+    settings: dict[str, Any] = {
+        "data": {"path": "p"},
+        "train": {"validation_steps": 1, "max_train_steps": 9},
+        "stop": {"validation_patience": patience} if patience else {},
+    }
+    learner: Any = SimpleNamespace(step=4)
+    stop: Any = SimpleNamespace(ask=reasons.append)
+    writer: Any = SimpleNamespace(held_out_losses=lambda: losses)
+    run: Any = None
+    trainer = Trainer(run, parse_config(settings), learner, stop, writer)
+    trainer._look_at_held_out_losses()
+    expected = [f"no held-out loss was lower in the last {patience} (stop.validation_patience)"] if ends else []
+    assert reasons == expected
+    learner.step = 9
+    trainer._look_at_held_out_losses()
+    assert reasons == expected, "a run that is complete has not been stopped"
+    with pytest.raises(ConfigError, match=r"set train\.validation_steps"):
+        parse_config({"data": {"path": "p"}, "stop": {"validation_patience": 3}})

@@ -45,7 +45,7 @@ def test_its_options_become_settings(digits: Path, tmp_path: Path) -> None:
     assert (train.train_batch_size, train.num_processes, train.max_train_epochs) == (8, 2, 3)
     assert (train.learning_rate, train.lr_final_fraction, train.lr_scheduler) == (0.01, 0.1, "cosine")
     assert (train.optimizer, train.optimizer_args, train.weight_decay) == ("sgd", {"momentum": 0.9}, 0.0005)
-    assert (config.stop.rule, config.stop.patience) == ("auto", 10)
+    assert (config.stop.validation_patience, config.stop.rule) == (10, "advise")
     assert config.data.num_validation == 10  # a fifth of 48
     assert (train.validation_steps, own_settings(config, Settings).arch) == (3, "resnet34")
     assert said[0].startswith(f"wrote {target}")
