@@ -178,7 +178,11 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
     last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
     anchors = reader.anchors()
     drawn = {
-        "training": training_figure(train, reader.validation(), events, axis, look, last_step) if len(train) else None,
+        "training": training_figure(
+            train, reader.validation(), events, axis, look, last_step, of_pictures=reader.of_pictures
+        )
+        if len(train)
+        else None,
         "quality": quality_figure(
             metrics, reader.descriptions, best_step, reader.missing(), axis, look, last_step, anchors
         )

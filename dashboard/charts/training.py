@@ -63,10 +63,13 @@ def training_figure(
     look: Look,
     last_step: int,
     part: Part = "all",
+    *,
+    of_pictures: bool = True,
 ) -> Figure:
     """Everything in train.csv and validation.csv over one axis, with a lane of events below. The first part is the
-    losses."""
+    losses. of_pictures: whether an example is a picture."""
     x = axis.at(train["step"].to_numpy())
+    speed = say("pictures per second") if of_pictures else say("examples per second")
     num_losses = 1 if validation["held_out_loss"].dropna().empty else 2
     panels = [
         loss_panel(train, x, axis, look),
@@ -75,7 +78,7 @@ def training_figure(
             say("learning rate"), x, train["learning_rate"].to_numpy(), GRAY, axis, look, hover="%{y:.3g}", exponent="e"
         ),
         smoothed_panel(say("gradient norm"), x, train["grad_norm"].to_numpy(), axis, look),
-        smoothed_panel(say("pictures per second"), x, train["samples_per_second"].to_numpy(), axis, look),
+        smoothed_panel(speed, x, train["samples_per_second"].to_numpy(), axis, look),
         memory_panel(train, x, axis, look),
         events_panel(events, axis, look),
     ]

@@ -85,6 +85,17 @@ class RunReader:
         return self.keep(("exports",), lambda: self.run.read_record().exports)
 
     @property
+    def of_pictures(self) -> bool:
+        """Whether what is learnt from are pictures; also while that cannot be read."""
+        return self.keep(("of_pictures",), self._of_pictures)
+
+    def _of_pictures(self) -> bool:
+        with contextlib.suppress(RunFolderError, OSError):
+            inventory = self.run.read_inventory()
+            return inventory is None or not inventory.example
+        return True
+
+    @property
     def unit(self) -> Unit:
         """What its snapshots are counted in; steps while its record cannot be read."""
         with contextlib.suppress(RunFolderError, OSError):

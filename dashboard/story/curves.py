@@ -80,7 +80,16 @@ def training_chart(reader: RunReader, look: Look, part: Part) -> Chart:
     version = ("training", part, len(train), len(reader.validation()), str(events), look, last_step, current())
     figure = reader.keep(
         version,
-        lambda: training_figure(train, reader.validation(), events, axis_of(reader, look), look, last_step, part),
+        lambda: training_figure(
+            train,
+            reader.validation(),
+            events,
+            axis_of(reader, look),
+            look,
+            last_step,
+            part,
+            of_pictures=reader.of_pictures,
+        ),
     )
     label = say("{run}: training curves up to step {step}", run=reader.name, step=reader.last_step())
     return Chart(figure, label, drawing_seconds(reader))

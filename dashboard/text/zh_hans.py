@@ -217,6 +217,7 @@ TEXTS: dict[str, str] = {
     "learning rate": "学习率",
     "gradient norm": "梯度范数",
     "pictures per second": "每秒图片数",
+    "examples per second": "每秒样本数",
     "training loss": "训练损失",
     "gap": "差距",
     "snapshot": "快照",

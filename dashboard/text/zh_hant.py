@@ -217,6 +217,7 @@ TEXTS: dict[str, str] = {
     "learning rate": "學習率",
     "gradient norm": "梯度範數",
     "pictures per second": "每秒圖片數",
+    "examples per second": "每秒樣本數",
     "training loss": "訓練損失",
     "gap": "差距",
     "snapshot": "快照",

@@ -12,6 +12,7 @@ from shared.command_name import as_called
 from shared.config.loading import load_config, parse_config
 from shared.data.pictures import upright_size
 from shared.data.sources import KOHYA_FOLDER
+from shared.data.sources.pair import Pair
 from shared.machine import hardware
 from tasks import init_options
 from tasks.image_classification import task
@@ -27,7 +28,7 @@ def suits(folder: Path) -> str:
     """Why a data set is one of this task; empty where it is not: captions make it one of another."""
     if not labelled.is_folder_of_classes(folder):
         return ""
-    names = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    names = labelled.folders_of_classes(folder)
     if any(KOHYA_FOLDER.fullmatch(name) for name in names):
         return ""
     shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
@@ -64,7 +65,8 @@ def init(
         f"{len(pairs)} pictures of {len(labelled.classes_of(pairs))} classes: {labelled.counts(pairs)}", markup=False
     )
     side = _side([pair.image for pair in pairs])
-    text = _render(folder, plain, model, len(pairs), side)
+    split = labelled.split_of(str(folder), pairs)
+    text = _render(folder, plain, model, pairs, split, side)
     init_options.write(target, text)
     config = load_config(target, [], lambda name: Settings)
     task.require_suitable(config)
@@ -79,8 +81,10 @@ def _side(images: list[Path]) -> int:
     return USUAL_SIDE if middle > SMALL_SIDE else max(32, -(-middle // 32) * 32)
 
 
-def _render(folder: Path, name: str, model: str, num_pictures: int, side: int) -> str:
-    held_out = max(2, round(HELD_OUT_SHARE * num_pictures))
+def _render(folder: Path, name: str, model: str, pairs: list[Pair], split: labelled.Split | None, side: int) -> str:
+    num_pictures = len(pairs) - len(split.test if split else ())
+    held_out = len(split.validation) if split else max(2, round(HELD_OUT_SHARE * num_pictures))
+    why = "all of its folder for validation" if split else "a fifth, each class by its share"
     judged = min(max(2, held_out // 2), MOST_JUDGED)
     has_gpu = bool(hardware.usable_gpus())
     batch = min(64 if has_gpu else 32, max(2, (num_pictures - held_out) // 4))
@@ -91,7 +95,7 @@ def _render(folder: Path, name: str, model: str, num_pictures: int, side: int) -
         **({"model": {"path": (model, "weights to begin from")}} if model else {}),
         "data": {
             "path": (str(folder), ""),
-            "num_validation": (held_out, "a fifth, each class by its share"),
+            "num_validation": (held_out, why),
         },
         "image_classification": {
             "arch": ("resnet18", "docs/image-classification.md lists others"),

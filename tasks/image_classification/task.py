@@ -22,6 +22,7 @@ from shared.machine.disk import ResultBytes
 from shared.machine.doctor import Finding
 from shared.run_folder.records.run_record import DatasetRecord
 from shared.run_folder.run_dir import RunDir
+from tasks.image_classification import export
 from tasks.image_classification.data import labelled, references
 from tasks.image_classification.models import weights
 from tasks.image_classification.settings import Settings as Settings
@@ -62,7 +63,7 @@ def plan(config: Config, say: Say) -> Plan:
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()
 
-    return Plan(described, fill, identity, tracker_names=TRACKER_NAMES)
+    return Plan(described, fill, identity, exports=(export.FORMAT,), tracker_names=TRACKER_NAMES)
 
 
 def require_suitable(config: Config) -> None:
@@ -225,6 +226,12 @@ def doctor_checks() -> list[Finding]:
     return []
 
 
+def _left_by_folders(config: Config, pairs: list[Pair], held_out: list[str]) -> list[str]:
+    """Of the pictures that folders keep from training those that are not held out."""
+    found = labelled.split_of(config.data.path, pairs)
+    return sorted(found.not_trained_on - set(held_out)) if found else []
+
+
 def _describe(config: Config, pairs: list[Pair], digest: Digests, say: Say) -> DatasetRecord:
     if copied := dataset.copies(pairs, digest):
         say(f"{copied}: only one of each is held out, and none of it is trained on then")
@@ -234,7 +241,7 @@ def _describe(config: Config, pairs: list[Pair], digest: Digests, say: Say) -> D
     distinct = dataset.one_of_each(pairs, digest, named)
     together = groups.groups(distinct, config.data.group_key) if config.data.group_key else {}
     held_out = labelled.choose_held_out(groups.one_of_each(distinct, together, named), config)
-    apart = groups.set_apart(held_out, together)
+    apart = list(dict.fromkeys([*groups.set_apart(held_out, together), *_left_by_folders(config, pairs, held_out)]))
     training = labelled.training_pairs(pairs, [*held_out, *apart], config, digest)
     say(f"{len(training)} pictures are trained on, {len(held_out)} held out: {labelled.counts(training)}")
     return DatasetRecord(

@@ -18,6 +18,7 @@ from shared.machine.doctor import Finding
 from shared.run_folder.records.inventory import Inventory, PairRecord
 from shared.run_folder.records.run_record import DatasetRecord
 from shared.run_folder.run_dir import RunDir
+from tasks.language_model import export
 from tasks.language_model.data import examples as data
 from tasks.language_model.data import references
 from tasks.language_model.data.examples import Example
@@ -63,7 +64,7 @@ def plan(config: Config, say: Say) -> Plan:
         Inventory(pairs=pairs, example="example").write(run.dataset)
         references.publish_missing(run, config, lambda: there)
 
-    return Plan(described, fill, identity)
+    return Plan(described, fill, identity, exports=(export.FORMAT,))
 
 
 def require_suitable(config: Config) -> None:

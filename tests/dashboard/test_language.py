@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tasks
 from dashboard import charts
 from dashboard.charts import quality, system, training
 from dashboard.components import request_status, snapshot_details
@@ -25,6 +27,10 @@ from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.process_status import FINAL_STATES
 from shared.statistics import signs
+from tasks.image_classification.evaluation.descriptions import descriptions as of_classes
+from tasks.image_classification.evaluation.exhibits import exhibits as exhibits_of_classes
+from tasks.language_model.evaluation.descriptions import descriptions as of_language
+from tasks.language_model.evaluation.exhibits import exhibits as exhibits_of_language
 from tasks.text_to_image.metrics import descriptions
 from tasks.text_to_image.profiles import PROFILES
 from tests.new_metric import SHIPPED
@@ -50,7 +56,29 @@ DESCRIBED += [
 DESCRIBED.append(descriptions(parse_config({"data": {"path": "pairs", "sources": "files"}})))
 SHOWN = [column for one in (*DESCRIBED, OLDER_METRICS) for column in (*one.compared, *one.charted)]
 POINTERS = [column for one in DESCRIBED for column in one.pointers]
+
+
+def of_other_tasks() -> Iterator[str]:
+    """What they measure, how they call it, and what they show beside numbers."""
+    for task, describe in (("image_classification", of_classes), ("language_model", of_language)):
+        own = {"syntax": "python"} if task == "language_model" else {}
+        tree = {"run": {"task": task}, "data": {"path": "p"}, task: own}
+        found = describe(parse_config(tree, settings_of=tasks.settings))
+        yield from map(str, found.words.model_dump().values())
+        for column in (column for metric in found.metrics for column in metric.columns):
+            yield from (column.title, column.topic, column.meaning)
+    classes = np.array([[0.9, 0.1], [0.8, 0.2]])
+    shown, _ = exhibits_of_classes(("a", "b"), ("x", "y"), np.array([0, 1]), classes)
+    for one in [*shown, *exhibits_of_language(["x"], ["q"], ["e"], ["a"], {"x": ""})]:
+        yield from (one.title, one.note)
+        if one.table:
+            yield from (one.table.of_rows, one.table.of_columns)
+            yield from one.table.columns if one.table.shading != "matrix" else ()
+
+
+OF_OTHER_TASKS = {text for text in of_other_tasks() if text}
 LOOKED_UP = {
+    *OF_OTHER_TASKS,
     *quality.ANCHOR_NAMES.values(),
     *training.LANES,
     *training.GPU_MEMORY,

@@ -1,16 +1,16 @@
 """The pictures of a run with their classes: found, checked and split before a network is loaded.
 
 A class is kept as the caption of a `Pair`, so that what is known of pairs (copies, digests, what has changed) holds
-here too. Forms: a folder for each class, at any depth below it; a table; a folder that `datasets` has saved, or
-`hub:owner/name`, with a column of pictures and one of classes.
+here too. Forms: a folder for each class, at any depth below it, or such folders in `train/` and `val/`; a table; a
+folder that `datasets` has saved, or `hub:owner/name`, with a column of pictures and one of classes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from shared.config.loading import own_settings
 from shared.config.schema import Config
@@ -25,6 +25,8 @@ from shared.errors import DataError
 from tasks.image_classification.data import tables
 from tasks.image_classification.settings import Settings
 
+TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation"), ("test",)
+"""Names of folders that split a data set; each holds a folder for each class."""
 CURE = "put each picture into a folder named like its class, or give a table of paths and classes"
 
 
@@ -70,17 +72,70 @@ def names_in_order(names: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else str))
 
 
+@dataclass(frozen=True)
+class Split:
+    """What folders say of which pictures are held out. Those of `test/` beside `val/` are a person's own business."""
+
+    validation: frozenset[str]
+    """Ids of the pictures to choose the held-out ones from."""
+    test: frozenset[str]
+
+    @property
+    def not_trained_on(self) -> frozenset[str]:
+        """Whether or not they are chosen."""
+        return self.validation | self.test
+
+
+def split_of(path: str, pairs: Iterable[Pair]) -> Split | None:
+    """The split by folders; None where the data set has none. path: `data.path`."""
+    ids = [pair.id for pair in pairs]
+    if not Path(path).is_dir() or not _is_split([PurePosixPath(name).parts for name in ids]):
+        return None
+    of = {kind: frozenset(name for name in ids if _first(name) in kind) for kind in (VALIDATION, TEST)}
+    return Split(of[VALIDATION], of[TEST]) if of[VALIDATION] else Split(of[TEST], frozenset())
+
+
+def _first(pair_id: str) -> str:
+    return pair_id.partition("/")[0].lower()
+
+
+def _is_split(paths: Sequence[Sequence[str]]) -> bool:
+    """Whether pictures lie in folders of classes in `train/` and `val/` or `test/`. paths: their parts."""
+    names = {parts[0].lower() for parts in paths if parts}
+    known, others = {*TRAIN, *VALIDATION, *TEST}, {*VALIDATION, *TEST}
+    return names <= known and bool(names & {*TRAIN}) and bool(names & others) and all(len(one) > 2 for one in paths)
+
+
 def choose_held_out(pairs: Sequence[Pair], config: Config) -> list[str]:
     """Ids kept from training, each class by its share; every beginning of the list has these shares as well.
 
     Raises:
-        DataError: `data.validation_ids` names what is not there, or nothing is left to train on.
+        DataError: `data.validation_ids` names what is not there, or nothing is left to train on, or folders hold fewer
+            pictures for validation than are to be held out.
     """
+    if found := split_of(config.data.path, pairs):
+        return _of_split([pair for pair in pairs if pair.id in found.validation], config)
+    return _by_class(pairs, config.data.num_validation, config)
+
+
+def _of_split(pairs: Sequence[Pair], config: Config) -> list[str]:
+    count = config.data.num_validation
+    if count > len(pairs):
+        raise DataError(
+            f"data.num_validation is {count}, and {_first(pairs[0].id) if pairs else 'val'}/ holds {len(pairs)} "
+            "different pictures",
+            f"set data.num_validation = {len(pairs)} or less",
+        )
+    chosen = _by_class(pairs, min(count, len(pairs) - 1), config)
+    return [*chosen, *(pair.id for pair in pairs if count == len(pairs) and pair.id not in chosen)]
+
+
+def _by_class(pairs: Sequence[Pair], count: int, config: Config) -> list[str]:
     by_class = {f"{pair.caption.replace('/', '_')}/{pair.id}": pair.id for pair in pairs}
     named_like = {pair_id: name for name, pair_id in by_class.items()}
     strata = [replace(pair, id=named_like[pair.id]) for pair in pairs]
     named = [named_like.get(name, name) for name in config.data.validation_ids]
-    chosen = held_out.choose(strata, config.data.num_validation, config.train.seed, named)
+    chosen = held_out.choose(strata, count, config.train.seed, named)
     return [by_class[name] for name in chosen]
 
 
@@ -133,18 +188,26 @@ def is_folder_of_classes(path: Path) -> bool:
     return len(folders) > 1 and not captioned and not has_tables and all(len(one.parts) > 1 for one in pictures)
 
 
+def folders_of_classes(path: Path) -> list[str]:
+    """The names of the classes of such a folder, sorted."""
+    files = walk(path, ScanReport())
+    paths = [file.relative_to(path).parts for file in files if file.suffix.lower() in SUFFIXES]
+    return sorted({parts[1 if _is_split(paths) else 0] for parts in paths})
+
+
 def _read(path: Path, report: ScanReport, label_column: str) -> list[Pair]:
     if path.is_file() and path.suffix.lower() in tables.ENDINGS:
         return tables.read(path, report, label_column)
     if not path.is_dir():
         raise wrong_path(path)
     folder, pairs = path.absolute(), list[Pair]()
-    for image in pictures_among(walk(folder, report), report):
-        below = image.relative_to(folder)
-        if len(below.parts) == 1:
+    images = {image: image.relative_to(folder).parts for image in pictures_among(walk(folder, report), report)}
+    of_class = 1 if _is_split([*images.values()]) else 0
+    for image, parts in images.items():
+        if len(parts) == 1:
             report.problems.append(f"{image}: lies in no folder of a class")
         else:
-            pairs.append(Pair(id_of(image, folder), image, below.parts[0]))
+            pairs.append(Pair(id_of(image, folder), image, parts[of_class]))
     return pairs
 
 

@@ -43,6 +43,13 @@ def training(table: pd.DataFrame, look: Look | None = None, axis: XAxis = STEP, 
     return training_figure(table, validation, rest.get("events", Events()), axis, look or Look(span=10), last_step)
 
 
+def test_the_speed_is_that_of_pictures_or_of_examples_of_another_kind() -> None:
+    table, look = train_table([1, 2], [1.0, 0.9], samples_per_second=[4.0, 4.1]), Look(span=10)
+    for of_pictures, name in ((True, "pictures per second"), (False, "examples per second")):
+        figure = training_figure(table, validation_table(), Events(), STEP, look, 2, of_pictures=of_pictures)
+        assert name in titles(figure)
+
+
 def unpacked(packed: dict[str, str]) -> np.ndarray[Any, Any]:
     return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
 

@@ -13,7 +13,7 @@ from shared.config.schema import Config
 from shared.data.inspection import Inspection
 from shared.data.sources.pair import Pair
 from shared.errors import ConfigError, DataError, ModelError
-from tasks.image_classification import task
+from tasks.image_classification import init, task
 from tasks.image_classification.data import labelled
 from tests import few_digits
 from tests.conftest import create_run
@@ -36,6 +36,29 @@ def test_a_folder_is_a_class_and_so_is_everything_below_it(tmp_path: Path) -> No
     assert [(pair.id, pair.caption) for pair in pairs] == [
         ("cat/a", "cat"), ("cat/more/b", "cat"), ("dog/a.jpg", "dog"), ("dog/a.png", "dog"),
     ]  # fmt: skip
+
+
+def test_folders_split_a_data_set(tmp_path: Path) -> None:
+    data, shade = tmp_path / "pets", 0
+    for part, count in (("train", 4), ("val", 2), ("test", 1)):
+        for name in ("cat", "dog"):
+            for number in range(count):
+                picture(data / part / name / f"{number}.png", shade := shade + 9)
+    pairs = labelled.scan(config(data))
+    assert labelled.classes_of(pairs) == ("cat", "dog")
+    assert init.suits(data).endswith("which would be classes: cat, dog")
+    of_validation = {f"val/{name}/{number}" for name in ("cat", "dog") for number in range(2)}
+    for count in (2, 4):
+        evaluation = {"num_prompts": 2, "confirm_prompts": 2 if count == 4 else 0}
+        of_run = {"run": {"name": f"of-{count}"}, "data": {"num_validation": count}, "evaluation": evaluation}
+        run = create_run(config(data, **of_run))
+        record = run.read_record().dataset
+        assert len(record.held_out) == count
+        assert set(record.held_out) <= of_validation
+        assert record.pass_length == 8, "of train/ alone"
+        assert {*record.held_out, *record.set_apart} == of_validation | {"test/cat/0", "test/dog/0"}
+    with pytest.raises(DataError, match=r"num_validation is 5, and val/ holds 4 different pictures"):
+        create_run(config(data, data={"num_validation": 5}, evaluation={"num_prompts": 2}))
 
 
 @pytest.mark.parametrize("header", ["image,label", "label,path", "y,file name", "path,colour"])
