@@ -1,7 +1,8 @@
 """The settings of a run as they are shown to people and trackers.
 
 Of another trainer's LoRAs only what is known: where they come from, what they tell of their training, and how they are
-evaluated. Our own settings of training, which no run of theirs has followed, are left out.
+evaluated. Our own settings of training, which no run of theirs has followed, are left out. So are those of a LoRA where
+`train.what` is something else.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def known_settings(run: RunDir, config: Config) -> Settings:
     settings: Settings = config.model_dump(mode="json")
     imported = run.read_record().imported
     if imported is None:
-        return settings
+        return {name: table for name, table in settings.items() if name != "lora" or config.train.what == "lora"}
     kept = {
         table: {key: value for key, value in values.items() if f"{table}.{key}" not in OF_TRAINING}
         for table, values in settings.items()

@@ -22,7 +22,7 @@ SECTIONS: dict[str, dict[str, object]] = {
     "train": {"learning_rate": 3e-3, "validation_steps": 3, "snapshot_steps": 3, "ema_decay": 0.9},
     "evaluation": {"scheduler": "own", "guidance_scale": 3.0},
 }
-USUAL = {("z-image", "full"), ("sd3.5-medium", "scratch")}
+USUAL = {("z-image", "full"), ("flux1-dev", "scratch")}
 """Of each kind of transformer one; the others are asked in the slow tests."""
 KINDS = [
     pytest.param((name, what), marks=[] if (name, what) in USUAL else [pytest.mark.slow], id=f"{name}-{what}")

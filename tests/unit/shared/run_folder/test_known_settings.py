@@ -1,0 +1,19 @@
+"""The settings of a run that are shown."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.config.loading import parse_config
+from shared.run_folder.known_settings import known_settings
+
+
+@pytest.mark.parametrize(("what", "has_lora"), [("lora", True), ("full", False), ("scratch", False)])
+def test_settings_of_a_lora_are_shown_where_there_is_one(what: str, has_lora: bool) -> None:
+    run: Any = SimpleNamespace(read_record=lambda: SimpleNamespace(imported=None))
+    shown = known_settings(run, parse_config({"data": {"path": "p"}, "train": {"what": what}}))
+    assert ("lora" in shown) is has_lora
+    assert shown["train"]["what"] == what
