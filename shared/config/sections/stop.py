@@ -29,8 +29,8 @@ class StopConfig(Section):
     )
     validation_patience: Annotated[OrFalse[Annotated[int, Field(ge=1)]], Rule.UPKEEP] = Field(
         default=None,
-        description="Held-out losses (`train.validation_steps`) in a row without a new lowest one, after which training "
-        "ends; `false`: it goes on. Resumed with more patience, it goes on.",
+        description="Held-out losses (`train.validation_steps`) in a row without a new lowest one, after which "
+        "training ends; `false`: never. Resumed with more patience, it goes on.",
     )
     max_train_seconds: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.UPKEEP] = Field(
         default=None,
