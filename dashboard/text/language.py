@@ -29,16 +29,8 @@ from shared.run_folder.phrase import Unit, in_unit
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
 TEXTS: dict[str, dict[str, str]] = {
     "en": {},
-    "zh-Hans": zh_hans.TEXTS
-    | zh_hans_verdict.TEXTS
-    | zh_hans_vote.TEXTS
-    | zh_hans_data.TEXTS
-    | zh_hans_tasks.TEXTS,
-    "zh-Hant": zh_hant.TEXTS
-    | zh_hant_verdict.TEXTS
-    | zh_hant_vote.TEXTS
-    | zh_hant_data.TEXTS
-    | zh_hant_tasks.TEXTS,
+    "zh-Hans": zh_hans.TEXTS | zh_hans_verdict.TEXTS | zh_hans_vote.TEXTS | zh_hans_data.TEXTS | zh_hans_tasks.TEXTS,
+    "zh-Hant": zh_hant.TEXTS | zh_hant_verdict.TEXTS | zh_hant_vote.TEXTS | zh_hant_data.TEXTS | zh_hant_tasks.TEXTS,
 }
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
