@@ -11,10 +11,9 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from huggingface_hub import metadata_load, try_to_load_from_cache
-
 from shared.config.schema import Config
 from shared.errors import ConfigError
+from shared.publishing import base_model as published_base
 from shared.publishing.pictures import Shown
 from shared.publishing.places import cleaner
 from shared.publishing.publication import Publication, Request, Weights
@@ -64,7 +63,7 @@ def describe(run: RunDir, step: int, request: Request, shown: Shown) -> Publicat
         "full": "A fine-tuned version of",
         "scratch": "A model trained from scratch on the VAE of",
     }
-    named = f"[{base.name}](https://huggingface.co/{base.hub_id})" if base.hub_id else f"`{base.name}`"
+    named = published_base.linked(base.name, base.hub_id)
     return Publication(
         summary=f"{what[config.train.what]} {named} ({family.title}).",
         weights=weights,
@@ -76,18 +75,16 @@ def describe(run: RunDir, step: int, request: Request, shown: Shown) -> Publicat
         usage=parts,
         training=_training(run, step, config),
         metadata=_metadata(config, family, base, whole=whole),
-        licence=_licence(config, base),
+        licence=published_base.licence(config.model.path, base.hub_id),
         has_strength=not whole,
-        cautions=tuple(_cautions(base)),
+        cautions=published_base.cautions(base.name, base.hub_id),
     )
 
 
 def base_of(config: Config, given: str) -> Base:
     """What the card calls the base model. given: its hub id, where the run has loaded it from this disk."""
     place = config.model.path
-    on_disk = place in base_model.EMBEDDED_FOLDERS or Path(place).exists()
-    hub_id = given or ("" if on_disk or not base_model.HUB_ID.fullmatch(place) else place)
-    if hub_id:
+    if hub_id := published_base.hub_id(place, given):
         return Base(hub_id, hub_id, hub_id, is_file=False)
     if place in base_model.EMBEDDED_FOLDERS:
         folder = base_model.EMBEDDED_FOLDERS[place]
@@ -180,24 +177,3 @@ def _metadata(config: Config, family: Family, base: Base, *, whole: bool) -> dic
         "base_model_relation": relation if base.hub_id else "",
         "instance_prompt": _trigger(config),
     }
-
-
-def _licence(config: Config, base: Base) -> str:
-    """As the model card of the base model has it, where that lies on this disk."""
-    local = Path(config.model.path) / "README.md"
-    cached = None if not base.hub_id else try_to_load_from_cache(base.hub_id, "README.md")
-    for card in (local, cached):
-        if isinstance(card, (str, Path)) and Path(card).is_file():
-            found = (metadata_load(card) or {}).get("license")
-            if isinstance(found, str):
-                return found
-    return ""
-
-
-def _cautions(base: Base) -> list[str]:
-    if base.hub_id:
-        return []
-    return [
-        f"the base model {base.name} has no address, so nobody who reads the card can get it: give its hub id as "
-        "--base-model owner/name"
-    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -29,6 +31,7 @@ from tasks.image_classification.training import held_out_loss
 from tasks.image_classification.training.held_out_loss import Validation
 from tests import few_digits
 from tests.conftest import Warm, check, create_run, open_or_create
+from tests.published import published, run_card
 
 WEIGHTS = "model.safetensors"
 Trained = Callable[[int], RunDir]
@@ -77,6 +80,18 @@ def test_it_learns_and_a_snapshot_is_a_folder_of_transformers_that_names_its_cla
     model = AutoModelForImageClassification.from_pretrained(evaluated.snapshot(6))
     assert model.config.id2label == {0: "0", 1: "1", 2: "2"}
     assert check(evaluated) == []
+
+
+def test_it_is_published_with_code_that_names_a_class(
+    evaluated: RunDir, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "digits"
+    card = published(evaluated, target, monkeypatch)
+    shutil.copy(next(digits.rglob("*.png")), target / "picture.png")
+    capsys.readouterr()
+    run_card(card, target, monkeypatch)
+    named = ast.literal_eval(capsys.readouterr().out)
+    assert {one["label"] for one in named} <= {path.name for path in digits.iterdir()}
 
 
 def test_its_predictions_are_those_of_its_snapshot_and_the_numbers_follow_from_them(evaluated: RunDir) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,10 +19,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shared.config.loading import own_settings
 from shared.config.schema import Config
+from shared.errors import ConfigError
 from shared.launch.process_group import places
 from shared.launch.resume import Resume
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
+from tasks import publish
 from tasks.language_model import adapter, network, task
 from tasks.language_model.data import examples as data
 from tasks.language_model.data import references
@@ -35,6 +38,7 @@ from tasks.language_model.training.held_out_loss import Validation
 from tasks.protocol import EvaluationOutput
 from tests import tiny_language
 from tests.conftest import Warm, check, create_run, open_or_create, until
+from tests.published import published, run_card
 
 Trained = Callable[[int], RunDir]
 CPU = torch.device("cpu")
@@ -120,6 +124,21 @@ def test_a_snapshot_is_a_folder_of_peft_and_the_numbers_are_those_of_anybody_who
             made = model.generate(input_ids=prompt, max_new_tokens=8, do_sample=False, pad_token_id=256)
         assert sample.metrics["nll"] == pytest.approx(expected, rel=1e-4)
         assert told[one.id]["answer"] == tokenizer.decode(made[0, prompt.shape[1] :], skip_special_tokens=True).strip()
+
+
+def test_it_is_published_with_code_that_answers(
+    evaluated: RunDir, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "words"
+    card = published(evaluated, target, monkeypatch)
+    (target / "model").symlink_to(folder / "model")
+    assert str(folder) not in card + (target / "adapter_config.json").read_text(encoding="utf-8")
+    capsys.readouterr()
+    run_card(card, target, monkeypatch)
+    assert capsys.readouterr().out.strip()
+    monkeypatch.setattr(sys, "argv", ["publish", str(evaluated.path), "--to", str(tmp_path / "words.zip")])
+    with pytest.raises(ConfigError, match="language model"):
+        publish.main()
 
 
 def test_perplexity_is_of_all_tokens_and_has_an_interval(evaluated: RunDir) -> None:

@@ -27,6 +27,7 @@ from shared.publishing.target import parse
 from shared.run_folder.run_dir import RunDir
 from tasks import publish
 from tests.conftest import ROOT
+from tests.published import run_card
 
 FINISHED = ROOT / "tests" / "golden" / "folders" / "finished"
 STRENGTH = {"recommended": 0.8, "drawn": [], "lower": 0.7, "reason": "Recommended strength: 0.8."}
@@ -76,10 +77,9 @@ def table_under(body: str, heading: str) -> list[list[str]]:
     return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?>(.*?)</td>", row)] for row in rows]
 
 
-def drawn_by(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+def drawn_by(card: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """The picture that the card's code makes in a folder."""
-    monkeypatch.chdir(folder)
-    exec(compile(code, "card", "exec"), {})  # what a reader pastes
+    run_card(card, folder, monkeypatch)
     with Image.open("picture.png") as picture:
         return np.asarray(picture.convert("RGB"), dtype=float)
 
@@ -130,7 +130,7 @@ def test_the_code_of_a_card_draws_its_first_picture(
     published(monkeypatch, run, "--to", target)
     (target / "pocket").symlink_to(ROOT / "pocket")
     card = (target / "README.md").read_text(encoding="utf-8")
-    picture = drawn_by(card.partition("```python\n")[2].partition("```")[0], target, monkeypatch)
+    picture = drawn_by(card, target, monkeypatch)
     with Image.open(target / "images" / "01.png") as file:
         shown = np.asarray(file.convert("RGB"), dtype=float)
     with Image.open(run.evaluation(0) / "images" / "000-seed-1234.png") as file:
