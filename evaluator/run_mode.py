@@ -8,7 +8,7 @@ import signal
 from types import FrameType
 from typing import Literal
 
-from shared.launch import parent_watch
+from shared.launch import end_signals, parent_watch
 
 
 class Wake:
@@ -38,16 +38,17 @@ class Wake:
 
 
 class RunMode:
-    """SIGTERM: evaluate what is left, then end. SIGINT, or the end of the supervisor: end after the current
-    evaluation.
+    """SIGTERM: evaluate what is left, then end. SIGINT, CTRL_BREAK of Windows, or the end of the supervisor: end after
+    the current evaluation.
     """
 
     def __init__(self, *, follow: bool) -> None:
         self.once = not follow
         self.current: Literal["follow", "drain", "end"] = "follow" if follow else "drain"
         self.wake = Wake()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        for number in end_signals.ending():
+            if number.name != "SIGHUP":
+                signal.signal(number, self._on_signal)
         parent_watch.watch(lambda: self._change("end"))
 
     def _change(self, mode: Literal["drain", "end"]) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from types import FrameType
 
 from shared.errors import TrainingError
-from shared.launch import parent_watch
+from shared.launch import end_signals, parent_watch
 from shared.run_folder import requests
 from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import seconds_since
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = end_signals.ending()
 RECENT_STEPS = 20
 SAVE_MARGIN = 2.0
 """The last save may take this many times as long as the longest one so far: disks and shared machines vary."""

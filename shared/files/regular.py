@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from shared.errors import RunFolderError
 
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Windows has no named pipes that block here, and would change line ends without O_BINARY."""
 UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
 
 
@@ -24,7 +26,7 @@ def open_regular(path: Path) -> BinaryIO:
         RunFolderError: it is no file, or may not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from shared import interruption
+from shared.launch import end_signals
 
 VARIABLE = interruption.STARTED_BY_RUN_PY
 
@@ -29,4 +30,7 @@ def _wait(on_end: Callable[[], None]) -> None:
 
 
 def _terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+    if end_signals.IS_WINDOWS:  # where os.kill ends a process at once
+        signal.raise_signal(end_signals.ending()[-1])
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)

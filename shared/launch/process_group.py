@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shared.launch import end_signals
+
 HOST = "127.0.0.1"
 
 
@@ -41,14 +43,19 @@ class ProcessGroup:
             self._failure, self._deadline = failure, time.monotonic() + self.grace_seconds
             self.send_signal(signal.SIGTERM)
         if time.monotonic() > self._deadline:
-            self.send_signal(signal.SIGKILL)
+            self.kill()
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
         """To each that still runs."""
         for member in self.members:
             if member.poll() is None:
-                member.send_signal(number)
+                end_signals.send(member, number)
+
+    def kill(self) -> None:
+        """End each that still runs, at once."""
+        for member in self.members:
+            member.kill()
 
     def close(self) -> None:
         """Let go of the pipes to processes that have ended."""

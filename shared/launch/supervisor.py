@@ -23,7 +23,7 @@ import psutil
 
 from shared.config.schema import Config
 from shared.followers import trackers
-from shared.launch import parent_watch
+from shared.launch import end_signals, parent_watch
 from shared.launch.left import left, named
 from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
@@ -93,7 +93,7 @@ class Supervisor:
     def supervise(self) -> int:
         """Train, evaluate and show; returns the exit code: the trainer's, else the evaluator's."""
         with hold_role(self.run, "supervisor") as status:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in end_signals.ending():
                 signal.signal(number, self._on_signal)
             try:
                 self._listen()
@@ -306,8 +306,8 @@ class Supervisor:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env={**self._environment(name), **place},
-                    start_new_session=True,
                     pass_fds=self._listener.descriptors if self._listener and name == "dashboard" else (),
+                    **end_signals.apart(),
                 )
                 for place in places(self.config.train.num_processes if name == "trainer" else 1)
             ]

@@ -7,7 +7,9 @@ import signal
 import subprocess
 from types import FrameType
 
-END = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
+from shared.launch import end_signals
+
+END = {number: signal.SIGINT if number == signal.SIGINT else signal.SIGTERM for number in end_signals.ending()}
 """What `run.py` gets, and what the program gets for it."""
 
 
@@ -24,7 +26,7 @@ def foreground(command: list[str], environment: dict[str, str]) -> int:
         if process is None:
             early.append(END[signal.Signals(number)])
         else:
-            process.send_signal(END[signal.Signals(number)])
+            end_signals.send(process, END[signal.Signals(number)])
 
     def suspend(number: int, _frame: FrameType | None) -> None:
         """Ctrl-Z: both stop, and go on together."""
@@ -36,8 +38,10 @@ def foreground(command: list[str], environment: dict[str, str]) -> int:
 
     for number in END:  # before the start: where a shell has let this process ignore SIGINT, the program does not
         signal.signal(number, end)
-    signal.signal(signal.SIGTSTP, suspend)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, process_group=0)
+    if not end_signals.IS_WINDOWS:  # it has no Ctrl-Z
+        signal.signal(signal.SIGTSTP, suspend)
+    apart = end_signals.apart(in_terminal=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, **apart)
     for number in early:
-        process.send_signal(number)
+        end_signals.send(process, number)
     return process.wait()
