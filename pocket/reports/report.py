@@ -51,7 +51,7 @@ def write_report(run: RunDir, work: Path, folder: Path) -> str:
         accuracy_row("generated", attribute_accuracy(clip, pipeline.tokenizer, generated, prompted)),
     ]
     text = TEMPLATE.format(
-        **_summary(pipeline, clip, run, work),
+        **_summary(pipeline, clip, run, work, folder),
         accuracies="\n".join(rows),
         num_held_out=len(held_out),
         num_generated=len(prompted),
@@ -104,7 +104,9 @@ def draw_report(pipeline: StableDiffusionPipeline, real: Tensor, generated: Tens
     )
 
 
-def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, run: RunDir, work: Path) -> dict[str, str]:
+def _summary(
+    pipeline: StableDiffusionPipeline, clip: CLIPModel, run: RunDir, work: Path, folder: Path
+) -> dict[str, str]:
     """The facts of `TEMPLATE` that need no pictures."""
     modules = {"VAE": pipeline.vae, "UNet": pipeline.unet, "text encoder": pipeline.text_encoder, "CLIP": clip}
     files = [path for folder in (STABLE_DIFFUSION, CLIP) for path in folder.rglob("*") if path.is_file()]
@@ -113,10 +115,18 @@ def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, run: RunDir, wo
         "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in (torch, diffusers, transformers)),
         "sizes": "\n".join(f"| {name} | {num_millions(module):.2f} M |" for name, module in modules.items()),
         "mib": f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",
-        "trainings": "\n".join([training_row("clip", read_progress(work / "clip")), training_row("unet", of_run(run))]),
+        "trainings": "\n".join([_clip_row(work, folder), training_row("unet", of_run(run))]),
         "num_steps": str(NUM_INFERENCE_STEPS),
         "guidance": f"{GUIDANCE_SCALE:g}",
     }
+
+
+def _clip_row(work: Path, folder: Path) -> str:
+    """Of the CLIP's training; where that has not been here, as the report in `folder` has it."""
+    if (work / "clip" / "progress.json").exists():
+        return training_row("clip", read_progress(work / "clip"))
+    lines = (folder / "REPORT.md").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith("| clip |"))
 
 
 def of_run(run: RunDir) -> Progressed:
