@@ -7,8 +7,8 @@ python -m pocket.training.unet data/pocket/pictures
 python run.py train pocket/unet.toml
 ```
 
-`unet RUN` publishes the Stable Diffusion with the denoiser of that run, and writes `REPORT.md`; `transformer` makes the
-flow base's transformer and `FLOW.md`. Both publish only what the CLIP can name. `vae` and then `decoder` make the VAE
+`unet RUN` makes the Stable Diffusion with the denoiser of that run, with `--embed` in place of the embedded one, and
+then `REPORT.md`; `transformer` makes the flow base's transformer and `FLOW.md`. Both embed only what the CLIP can name. `vae` and then `decoder` make the VAE
 of 8 channels.
 
 Every training resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped
@@ -64,6 +64,7 @@ def main(
     stage: Annotated[Stage, typer.Argument(help="What to make.")],
     run: Annotated[Path | None, typer.Argument(help="For `unet`: the run folder of `pocket/unet.toml`.")] = None,
     num_steps: Annotated[int | None, typer.Option(help="Another length for the stage's schedule.")] = None,
+    embed: Annotated[bool, typer.Option(help="For `unet`: replace the embedded model, if the CLIP agrees.")] = False,
 ) -> None:
     """Trains what is not trained yet, publishes it, and measures it."""
     diffusers_logging.disable_progress_bar()
@@ -71,7 +72,7 @@ def main(
     if stage == "unet":
         if run is None:
             raise typer.BadParameter("name the run folder that `python run.py train pocket/unet.toml` has made")
-        publish_unet(open_run(run))
+        publish_unet(open_run(run), embed=embed)
         return
     schedule = SCHEDULES[stage] if num_steps is None else replace(SCHEDULES[stage], num_steps=num_steps)
     if stage == "clip":
@@ -85,8 +86,11 @@ def main(
         train_vae(stage, schedule)
 
 
-def publish_unet(run: RunDir) -> None:
-    """Publishes the Stable Diffusion that draws with a run's denoiser, if the CLIP names what it draws."""
+def publish_unet(run: RunDir, *, embed: bool) -> None:
+    """Writes the Stable Diffusion that draws with a run's denoiser: to `WORK`, or in place of the embedded one.
+
+    Runs that began on the embedded one cannot be resumed on another, so it is not replaced by the way.
+    """
     pipeline = of_run(run)
     judge = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
     garments = prompted()
@@ -94,8 +98,9 @@ def publish_unet(run: RunDir) -> None:
     WORK.mkdir(exist_ok=True)
     save_grid(drawn[:32].split(8), WORK / "unet.png")
     gate = Gate.measure(drawn, garments, judge, pipeline.tokenizer)
-    publish_stable_diffusion(pipeline, STABLE_DIFFUSION if gate.passed else WORK / "stable-diffusion")
-    if gate.passed:
+    embed = embed and gate.passed
+    publish_stable_diffusion(pipeline, STABLE_DIFFUSION if embed else WORK / "stable-diffusion")
+    if embed:
         write_report(run, WORK, FOLDER)
     Console().print(gate.text)
 
