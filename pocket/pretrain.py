@@ -8,8 +8,8 @@ python run.py train pocket/unet.toml
 ```
 
 `unet RUN` makes the Stable Diffusion with the denoiser of that run, with `--embed` in place of the embedded one, and
-then `REPORT.md`; `transformer` makes the flow base's transformer and `FLOW.md`. Both embed only what the CLIP can name. `vae` and then `decoder` make the VAE
-of 8 channels.
+then `REPORT.md`; `transformer` makes the flow base's transformer and `FLOW.md`. Both embed only what the CLIP can name.
+`vae` and then `decoder` make the VAE of 8 channels.
 
 Every training resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped
 once complete. The published folders are replaced whole.

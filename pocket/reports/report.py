@@ -31,7 +31,7 @@ from shared.run_folder.tables import read_rows
 
 NUM_INFERENCE_STEPS = 20
 GUIDANCE_SCALE = 2.0
-"""Chosen on 38 pictures of a denoiser of the crisp VAE's latents: with 3 the CLIP names fewer kinds (82 %, not 89 %)."""
+"""Chosen on 38 pictures of a denoiser for the crisp VAE: with 3 the CLIP names the kind of 82 %, with 2 of 89 %."""
 NUM_ROUNDS = 4
 """How many pictures are generated of each held-out combination."""
 
