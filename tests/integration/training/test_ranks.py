@@ -29,6 +29,7 @@ from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.training.held_out_loss import NUM_STRATA
+from tasks.text_to_image.weights.whole_denoiser import WEIGHTS_FILE
 from tests.conftest import ROOT, Program, RunMaker, Warm, check, create_run, environment, run_python, tiny_config, until
 from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 
@@ -319,6 +320,42 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
     assert apart(uninterrupted, run, "validation.csv", LOSSES) == 0
     expected = adapter(uninterrupted)
     assert all(torch.equal(value, expected[key]) for key, value in adapter(run).items())
+
+
+@pytest.mark.parametrize(
+    ("what", "processes"),
+    [
+        ("full", 2),
+        ("scratch", 3),
+        pytest.param("full", 3, marks=pytest.mark.slow),
+        pytest.param("scratch", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_whole_denoisers_are_trained_together_measured_alike_and_resumed_exactly(
+    warm: Warm, tmp_path: Path, tiny_model: Path, mixed_pictures: Path, what: str, processes: int
+) -> None:
+    runs: dict[str, RunDir] = {}
+    for name, number in (("alone", 1), ("together", processes), ("killed", processes)):
+        own = settings(number)
+        own["train"] |= {"what": what, "learning_rate": 1e-3, "ema_decay": 0.5}
+        own["lora"] = {"rank": 16, "lora_alpha": 16}  # as without these settings
+        runs[name] = create_run(tiny_config(tmp_path / name, "run", tiny_model, mixed_pictures, own))
+    alone, together, killed = runs.values()
+    train(warm, alone, 1)
+    train(warm, together, processes)
+    assert apart(alone, together, "train.csv", ("loss",)) < 1e-4
+    assert apart(alone, together, "validation.csv", LOSSES) < 1e-4
+    first, *_, last = (float(row["held_out_loss"]) for row in read_rows(together.validation_csv))
+    assert abs(first - last) > 1e-3, "it sees that the denoiser has changed"
+    codes = start(warm, killed, processes, {processes - 1: die_at_update(3)}).codes()
+    assert codes[-1] == -signal.SIGKILL
+    assert 0 not in codes
+    train(warm, killed, processes)
+    assert apart(together, killed, "train.csv", ("loss", "grad_norm")) == 0
+    assert apart(together, killed, "validation.csv", LOSSES) == 0
+    one, other = (load_file(run.snapshot(STEPS) / WEIGHTS_FILE) for run in (together, killed))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert check(killed) == []
 
 
 def test_a_run_folder_can_be_made_for_another_launcher(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
