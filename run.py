@@ -340,6 +340,25 @@ def evaluate(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def caption(
+    context: typer.Context,
+    data: Annotated[str, typer.Argument(help="A data set, as data.path names it.")],
+    model: Annotated[str, typer.Option(help="Folder or hub id of a Florence-2, a BLIP or a tagger.")],
+) -> None:
+    """Write captions for pictures that have none, with a model on this machine; every change can be undone.
+
+    Further options: --all (also pictures that have a caption), --runs, --device, --threshold (of a tagger, 0.35). Exit
+    codes: 0; 2 wrong data set, or a run trains on it; 3 the model cannot be loaded.
+    """
+
+    def body() -> int:
+        command = python_module("tasks.captioning", data, "--model", model, *context.args)
+        return foreground(command, child_environment(None))
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def score(
     context: typer.Context,
     references: Annotated[Path, typer.Argument(help="Folder of real pictures.")],

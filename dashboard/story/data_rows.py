@@ -9,7 +9,10 @@ from urllib.parse import quote, urlencode
 
 from dashboard.data.data_set import DataSet, Row, in_use, mask_of, why_fixed
 from dashboard.data.reader import RunReader
+from dashboard.server.jobs.captioners import CAPTIONERS
 from dashboard.text.language import say
+from shared.data.editing import captioner_status
+from shared.data.editing.captioner_status import CaptionerStatus
 
 PAGE_LENGTH = 48
 MAX_ALIKE = 6
@@ -55,8 +58,39 @@ def document(reader: RunReader, data: DataSet, sought: Sought) -> dict[str, Any]
         "kinds": {name: sum(map(fits, rows)) for name, fits in KINDS.items()},
         "notes": notes(rows, data),
         "fixed": why_fixed(data) or busy,
+        "captioner": captioner(data),
         "rows": [row_of(reader, row, data) for row in found[start : start + PAGE_LENGTH]],
     }
+
+
+def captioner(data: DataSet) -> dict[str, Any]:
+    """What the program does that writes captions, or how it ended."""
+    folder = data.captioned.folder if data.captioned else None
+    known = captioner_status.read(folder) if folder else None
+    if folder is None or (known is None and not CAPTIONERS.is_starting(folder)):
+        return {"is_at_work": False, "words": CAPTIONERS.failure(folder) if folder else ""}
+    if CAPTIONERS.is_starting(folder) and (known is None or not known.is_at_work):
+        return {"is_at_work": True, "words": say("The model is being loaded …")}
+    assert known
+    return {"is_at_work": known.is_at_work, "words": progress(known, CAPTIONERS.failure(folder))}
+
+
+def progress(known: CaptionerStatus, failure: str) -> str:
+    """In a sentence; nothing of one that ended well long ago."""
+    values = {"done": known.done, "total": known.total, "model": known.model}
+    if known.is_at_work and known.state == "loading":
+        return say("The model is being loaded …")
+    if known.is_at_work:
+        return say("{model} writes captions: {done} of {total}", **values)
+    if failure or known.state == "failed":
+        return say("Writing captions failed: {reason}", reason=failure or known.message)
+    if known.state in ("loading", "writing"):
+        return say("The program that wrote captions ended unexpectedly, after {done} of {total}.", **values)
+    if known.state == "stopped":
+        return say("Writing captions was stopped after {done} of {total}.", **values)
+    return say(
+        "{model} has written captions: {done} of {total}, {skipped} left alone.", skipped=known.skipped, **values
+    )
 
 
 def select(rows: list[Row], sought: Sought) -> list[Row]:

@@ -49,6 +49,16 @@ def dataset_words() -> dict[str, Any]:
         },
         "replaceTags": say("Replace tags …"),
         "changes": say("Changes …"),
+        "writeCaptions": say("Write captions …"),
+        "stopWriting": say("Stop writing"),
+        "model": say("Model"),
+        "modelHint": say(
+            "A folder, or a hub id: a Florence-2, a BLIP, or a tagger. It runs on this machine, in a program of its "
+            "own. What it writes can be undone under Changes."
+        ),
+        "forBare": say("pictures without a caption"),
+        "forAll": say("all pictures, in place of their captions"),
+        "start": say("Start"),
         "range": say("{first} to {last} of {count}", first="{first}", last="{last}", count="{count}"),
         "none": say("No picture fits."),
         "empty": say("This run has recorded no data set."),

@@ -2,6 +2,7 @@
 // Data: {run, lang, view: {find, split, only, page}, words}; see __init__.py. The rows come from `data/<run>.json`, what a
 // person changes goes to `captions/<run>.json`. What is sought goes to Python, which keeps it in the address.
 
+import { Captioner } from "./captioner.js"
 import { Changes } from "./changes.js"
 import { button, fit, make, mark, rootOf, set, show, write } from "./dom.js"
 import { LargePicture } from "./large.js"
@@ -31,7 +32,12 @@ class Dataset {
     this.onlyLabel = make("label", "", make("span"), this.only)
     this.replacement = new Replacement((what) => this.send(what))
     this.changes = new Changes((what) => this.send(what))
+    this.captioner = new Captioner((what) => this.send(what))
     this.large = new LargePicture()
+    this.writeCaptions = button("", () => this.captioner.open(this.data.words, this.shown))
+    this.work = make("span")
+    set(this.work, "role", "status")
+    this.stop = button("plain", () => this.send({ do: "stop-captioner" }))
     this.replace = button("", () => this.replacement.open(this.data, this.shown))
     this.history = button("", () => this.changes.open(this.data, this.shown))
     this.status = make("span")
@@ -43,11 +49,11 @@ class Dataset {
     this.none = make("p", "none")
     this.list = make("ul", "pictures")
     this.pagers = [0, 1].map(() => this.makePager())
-    const tools = make("div", "tools", this.find, this.splitLabel, this.onlyLabel, this.replace, this.history)
-    const said = make("div", "said", this.status, this.undo, this.trouble, this.unsaved)
+    const tools = make("div", "tools", this.find, this.splitLabel, this.onlyLabel, this.replace, this.writeCaptions, this.history)
+    const said = make("div", "said", this.status, this.undo, this.trouble, this.unsaved, this.work, this.stop)
     root.append(this.heading, this.place, this.notes, tools, said, this.pagers[0], this.none, this.list, this.pagers[1])
-    root.append(this.replacement.root, this.changes.root, this.large.root)
-    this.feed = new Feed(() => false, SECONDS)
+    root.append(this.replacement.root, this.changes.root, this.captioner.root, this.large.root)
+    this.feed = new Feed(({ captioner }) => captioner.is_at_work, SECONDS)
     this.end = this.feed.follow((state) => this.take(state))
     this.warn = (event) => this.drafts.size && event.preventDefault()
     addEventListener("beforeunload", this.warn)
@@ -81,6 +87,8 @@ class Dataset {
     write(this.onlyLabel.firstChild, words.only)
     write(this.replace, words.replaceTags)
     write(this.history, words.changes)
+    write(this.writeCaptions, words.writeCaptions)
+    write(this.stop, words.stopWriting)
     write(this.undo, words.undo)
     for (const pager of this.pagers) {
       set(pager.firstChild, "aria-label", words.previous)
@@ -93,7 +101,8 @@ class Dataset {
       write(this.none, words.loading)
       show(this.none, true)
       for (const node of [...this.pagers, this.undo]) show(node, false)
-      this.replace.disabled = this.history.disabled = true
+      this.replace.disabled = this.history.disabled = this.writeCaptions.disabled = true
+      show(this.stop, false)
     } else this.draw()
   }
 
@@ -153,6 +162,9 @@ class Dataset {
     fit(this.notes, notes.length, () => make("li")).forEach((node, index) => write(node, notes[index]))
     this.replace.disabled = Boolean(shown.fixed) || !shown.total
     this.history.disabled = !shown.total
+    this.writeCaptions.disabled = Boolean(shown.fixed) || !shown.total || shown.captioner.is_at_work
+    write(this.work, shown.captioner.words)
+    show(this.stop, shown.captioner.is_at_work)
     const range = words.range.replace("{first}", shown.found ? shown.start + 1 : 0).replace("{last}", shown.start + shown.rows.length).replace("{count}", shown.found)
     for (const pager of this.pagers) {
       pager.firstChild.disabled = shown.page <= 1
@@ -210,7 +222,8 @@ class Dataset {
     else {
       this.fail("")
       this.last = what.do === "undo" ? "" : said.change
-      this.say(what.do === "undo" ? words.undone : said.count > 1 ? words.changedIn.replace("{count}", said.count) : words.saved)
+      if (said.change === undefined) this.say("")
+      else this.say(what.do === "undo" ? words.undone : said.count > 1 ? words.changedIn.replace("{count}", said.count) : words.saved)
     }
     await this.feed.look()
     return said

@@ -14,11 +14,13 @@ from starlette.routing import Route
 
 from dashboard.data.data_set import DATA_SETS, DataSet, in_use, why_fixed
 from dashboard.data.reader import RunReader
+from dashboard.server.jobs.captioners import CAPTIONERS
 from dashboard.server.posts.post import RefusedError, Told, post_route
 from dashboard.server.screen import NO_STORE
 from dashboard.story.data_changes import counted, replacements
 from dashboard.text.language import say
 from shared.data.captions import tidy
+from shared.data.editing import captioner_status
 from shared.data.editing.captioned import Captioned
 from shared.data.editing.change import Change, Kind
 from shared.data.editing.history import ConflictError
@@ -57,23 +59,34 @@ def change(reader: RunReader, told: Told) -> dict[str, Any]:
     if reason := in_use(data):
         raise RefusedError(409, reason)
     try:
-        match told:
-            case {"do": "edit", "id": str(pair_id), "caption": str(caption), "seen": str(seen)}:
-                return edit(data, data.captioned, pair_id, caption, seen)
-            case {"do": "replace", "find": str(find), "replace": str(new), "how": str(how), "count": int(count)}:
-                return replace(data, data.captioned, (find, new, how), count)
-            case {"do": "undo", "change": str(change_id)}:
-                return done(data.captioned.history.undo(change_id))
-            case _:
-                raise RefusedError(422, say("What was sent cannot be read."))
+        return obey(reader, data, data.captioned, told)
     except ConflictError as error:
         text = say(
             "Nothing was changed: {count} captions are no longer what this change expects, such as {picture}.",
-            count=len(error.ids), picture=error.ids[0],
-        )  # fmt: skip
+            count=len(error.ids),
+            picture=error.ids[0],
+        )
         raise RefusedError(409, text) from None
     except DataError as error:
         raise RefusedError(422, f"{error}; {error.hint}" if error.hint else str(error)) from None
+
+
+def obey(reader: RunReader, data: DataSet, there: Captioned, told: Told) -> dict[str, Any]:
+    """What a button asks for; raises as `change` does, and `ConflictError`, `DataError`."""
+    match told:
+        case {"do": "edit", "id": str(pair_id), "caption": str(caption), "seen": str(seen)}:
+            return edit(data, there, pair_id, caption, seen)
+        case {"do": "replace", "find": str(find), "replace": str(new), "how": str(how), "count": int(count)}:
+            return replace(data, there, (find, new, how), count)
+        case {"do": "undo", "change": str(change_id)}:
+            return done(there.history.undo(change_id))
+        case {"do": "caption", "model": str(model), "every": bool(every)} if model.strip():
+            return begin(reader, there, model.strip(), every=every)
+        case {"do": "stop-captioner"}:
+            captioner_status.ask_to_stop(there.folder)
+            return {}
+        case _:
+            raise RefusedError(422, say("What was sent cannot be read."))
 
 
 def edit(data: DataSet, there: Captioned, pair_id: str, caption: str, seen: str) -> dict[str, Any]:
@@ -97,6 +110,15 @@ def replace(data: DataSet, there: Captioned, what: tuple[str, str, str], count: 
     if len(wanted) != count:
         return {"error": say("The captions have changed meanwhile. {count} would change now.", count=len(wanted))}
     return make(there, "replace", f"{tidy(find)} → {tidy(new) or '–'}", wanted)
+
+
+def begin(reader: RunReader, there: Captioned, model: str, *, every: bool) -> dict[str, Any]:
+    """Start the program that writes captions."""
+    if model.startswith("-"):
+        raise RefusedError(422, say("What was sent cannot be read."))
+    if not CAPTIONERS.start(reader.config.data.path, there.folder, model, every=every):
+        raise RefusedError(409, say("A program is writing captions already."))
+    return {}
 
 
 def make(there: Captioned, kind: Kind, words: str, wanted: dict[str, str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import codecs
 import uuid
 from collections import defaultdict
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from shared.errors import DataError, RunFolderError
 from shared.files.replacing import replace_file
 
 LOCK_SECONDS = 10
+WRITERS = 16
 MARKS: dict[bytes, Encoding] = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -151,11 +153,17 @@ class History:
         return texts
 
     def _write(self, texts: dict[Path, tuple[str | None, str | None, Encoding]]) -> None:
+        """Many at once: each waits for the disk."""
         written: list[Path] = []
+
+        def put(file: Path) -> None:
+            _, after, encoding = texts[file]
+            _put(file, after, encoding)
+            written.append(file)
+
         try:
-            for file, (_, after, encoding) in texts.items():
-                _put(file, after, encoding)
-                written.append(file)
+            with ThreadPoolExecutor(WRITERS) as pool:
+                list(pool.map(put, texts))
         except OSError:
             for file in written:
                 before, _, encoding = texts[file]

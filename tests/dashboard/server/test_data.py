@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,12 @@ from starlette.testclient import TestClient
 from dashboard.data.data_set import DATA_SETS
 from dashboard.server.auth import Gate
 from dashboard.server.data import data_routes
+from dashboard.server.jobs import captioners
 from dashboard.server.posts.captions import caption_routes
 from examples.fake_run.run import FakeRun
 from shared.config import access
+from shared.data.editing import captioner_status
+from shared.data.editing.captioner_status import CaptionerStatus
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records.inventory import Inventory
 from tests.data_run import HELD_OUT, HOSTILE, LEFT_OUT, give_data
@@ -188,3 +194,40 @@ def test_a_run_without_its_data_set_shows_what_it_recorded(
     finished.run.dataset.unlink()
     DATA_SETS.forget()
     assert rows(visitor)["rows"] == []
+
+
+def test_a_captioner_is_started_once_told_of_and_stopped(
+    visitor: TestClient, finished: FakeRun, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def wait(module: str, *options: object) -> list[str]:
+        started.append([module, *map(str, options)])
+        return (
+            [sys.executable, "-c", "input()"] if len(started) < 2 else [sys.executable, "-c", "exit('error: no model')"]
+        )
+
+    monkeypatch.setattr(captioners, "python_module", wait)
+    asked = {"do": "caption", "model": " some/model ", "every": False}
+    assert send(visitor, finished, **asked | {"model": "--evil"})[0] == 422
+    captioner_status.hold(folder).release()
+    status = CaptionerStatus(state="writing", model="some/model", done=3, total=9)
+    status.write(captioner_status.place_of(folder))
+    assert rows(visitor)["captioner"] == {"is_at_work": True, "words": "some/model writes captions: 3 of 9"}
+    assert send(visitor, finished, **asked)[0] == 409, "one is at work"
+    assert send(visitor, finished, do="stop-captioner")[0] == 200
+    assert captioner_status.is_asked_to_stop(folder)
+    status.model_copy(update={"state": "finished", "done": 9}).write(captioner_status.place_of(folder))
+    assert "has written captions: 9 of 9" in rows(visitor)["captioner"]["words"]
+    assert send(visitor, finished, **asked)[0] == 200
+    assert started[0][:4] == ["tasks.captioning", str(folder), "--model", "some/model"]
+    wait_until(lambda: not rows(visitor)["captioner"]["is_at_work"])
+    assert send(visitor, finished, **asked)[0] == 200
+    wait_until(lambda: "no model" in rows(visitor)["captioner"]["words"])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,60 @@
+"""Captions by models of transformers' own classes, with random weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.errors import ModelError
+from tasks.captioning import __main__ as program
+from tasks.captioning import captioner
+from tasks.captioning.captioner import load
+from tests.tiny_captioners import WORDS, write_blip, write_florence, write_tagger
+
+
+@pytest.mark.parametrize("write", [write_blip, write_florence])
+def test_a_captioner_writes_words_that_it_knows_the_same_each_time(
+    write: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captioner, "MAX_NEW_TOKENS", 8)
+    caption, picture = load(str(write(tmp_path / "model")), "cpu"), Image.new("RGB", (80, 48), "red")
+    text = caption(picture)
+    words = set(text.replace("<unk>", "").split())
+    assert words
+    assert words <= {word for known in WORDS for word in (known, known.lower())}
+    assert caption(picture) == text
+
+
+def test_a_tagger_writes_the_tags_that_it_is_sure_of(tmp_path: Path) -> None:
+    folder, picture = write_tagger(tmp_path / "model"), Image.new("RGB", (80, 48), "red")
+    assert load(str(folder), "cpu")(picture) == "red dress, studio, ^_^"
+    assert load(str(folder), "cpu", 0.9)(picture) == "red dress"
+
+
+def test_what_is_no_captioner_is_refused_with_a_cure(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(str(tmp_path / "absent"), "cpu")
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ModelError, match="is a gpt2, which writes no captions"):
+        load(str(tmp_path), "cpu")
+
+
+def test_the_program_writes_what_is_missing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = tmp_path / "data", write_tagger(tmp_path / "tagger")
+    folder.mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (64, 64)).save(folder / f"{name}.png")
+    (folder / "a.txt").write_text("mine")
+    given = ["caption", str(folder), "--model", str(model), "--runs", str(tmp_path), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", given)
+    assert program.main() == 0
+    assert [(folder / f"{name}.txt").read_text() for name in ("a", "b")] == ["mine", "red dress, studio, ^_^"]
+    assert "1 of 1 captions written" in capsys.readouterr().out
+    assert program.main() == 0
+    assert "every picture has a caption" in capsys.readouterr().out
