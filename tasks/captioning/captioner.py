@@ -64,7 +64,8 @@ def _florence(source: str, device: str) -> Caption:
     from transformers import AutoProcessor, Florence2ForConditionalGeneration  # noqa: PLC0415
 
     processor: Any = AutoProcessor.from_pretrained(source)
-    model: Any = Florence2ForConditionalGeneration.from_pretrained(source).to(device).eval()
+    model: Any = Florence2ForConditionalGeneration.from_pretrained(source)
+    model.to(device).eval()
 
     def caption(picture: Image.Image) -> str:
         inputs = processor(text=TASK, images=picture, return_tensors="pt").to(device)
@@ -80,7 +81,8 @@ def _blip(source: str, device: str) -> Caption:
     from transformers import AutoProcessor, BlipForConditionalGeneration  # noqa: PLC0415
 
     processor: Any = AutoProcessor.from_pretrained(source)
-    model: Any = BlipForConditionalGeneration.from_pretrained(source).to(device).eval()
+    model: Any = BlipForConditionalGeneration.from_pretrained(source)
+    model.to(device).eval()
 
     def caption(picture: Image.Image) -> str:
         inputs = processor(images=picture, return_tensors="pt").to(device)
