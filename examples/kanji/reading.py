@@ -31,6 +31,8 @@ from tasks.text_to_image.metrics.glyphs import NEAR
 
 NUM_REAL = 500
 """Real glyphs that are read of each font."""
+SHOWN = (12, 4)
+"""Glyphs on a sheet: of trained characters, of held-out characters."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,36 @@ def of_real_glyphs(bank: GlyphBank, font: Source, vae: AutoencoderKL | None = No
     return Read.of([(rank == 0, rank is not None and rank < NEAR) for rank in ranks])
 
 
+def sheet_of(run: RunDir, bank: GlyphBank) -> Image.Image:
+    """Real glyphs above, of the first training font, then those of each snapshot: of trained, then of held-out ones."""
+    font = packages.TRAINED[0]
+    results = {step: result for step in sorted(steps_in(run.evaluations)) if (result := run.read_result(step))}
+    samples = next(iter(results.values())).samples
+    own = [number for number, one in enumerate(samples) if one.prompt_id.startswith(run.prompts.name)]
+    chosen = [*own[: SHOWN[0]], *own[-SHOWN[1] :]]
+    rows = [
+        [glyphs.draw(bank.characters[bank.numbers[samples[one].prompt.strip().lower()]], font.path) for one in chosen]
+    ]
+    for step, result in results.items():
+        images = run.evaluation(step) / "images"
+        rows.append([Image.open(images / result.samples[one].image).convert("L") for one in chosen])
+    edge = glyphs.SIZE
+    sheet = Image.new("L", (len(chosen) * edge, len(rows) * edge), 255)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            sheet.paste(picture, (column * edge, row * edge))
+    return sheet
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m examples.kanji.reading", description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder, such as runs/kanji")
-    run = open_run(parser.parse_args().run)
+    parser.add_argument(
+        "--sheet", type=Path, help="write a picture of some glyphs, a row for each snapshot, to this file"
+    )
+    options = parser.parse_args()
+    run = open_run(options.run)
     config = run.read_config()
     place = config.evaluation.glyphs
     if place is None:
@@ -104,6 +131,8 @@ def main() -> int:
     chance = 1 / len(bank.characters)
     table.add_row("chance", "", f"{chance:.2%}", f"{NEAR * chance:.2%}")
     Console().print(table)
+    if options.sheet:
+        sheet_of(run, bank).save(options.sheet, lossless=True)
     return 0
 
 

@@ -16,9 +16,9 @@ FILES = [
 ]
 ERRORS = {name for name in vars(errors) if name.endswith("Error")}
 VERB = re.compile(
-    "(add|begin|change|check|choose|configure|convert|copy|correct|delete|download|evaluate|export|free|generate|give|go|install|launch|"
-    "leave|load|look|lower|make|mend|move|name|pip|put|remove|rename|repair|restore|resume|run|save|see|set|start|"
-    "stop|take|unpack|update|upgrade|use|weigh|write) "
+    "(add|begin|change|check|choose|configure|connect|convert|copy|correct|delete|download|evaluate|export|free|"
+    "generate|give|go|install|launch|leave|load|look|lower|make|mend|move|name|open|pip|put|remove|rename|repair|"
+    "restore|resume|run|save|see|set|start|stop|take|unpack|update|upgrade|use|wait|weigh|write) "
 )
 """Those in use; another imperative may be added. `pip` is a command, which says it too."""
 
