@@ -1,8 +1,8 @@
 """The VAE of the run: 64 × 64 glyphs to 8 × 8 × 16 latents and back.
 
 Its latents are the strongest principal components of patches of 8 × 8 pixels, all divided by one number. An error of
-the denoiser then costs as much in a latent as in pixels. Latents of which each channel has deviation 1 make the weakest
-component count as much as strokes do: a denoiser on those learns several times slower (docs/from-scratch.md).
+the denoiser then costs as much in a latent as in pixels. If each channel had deviation 1, the weakest component would
+count as much as strokes do (docs/from-scratch.md has what that costs).
 Layout: B glyphs, N patches, P pixels of a patch, C channels.
 """
 

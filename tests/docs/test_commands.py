@@ -54,6 +54,7 @@ LEFT = {
     "make fix": "changes the files of the clone",
     "make trackers": "needs a network",
     "pip install": "needs a network",
+    "python -m examples.kanji.reading": "needs a run of the kanji demo",
     "python -m build": "needs the package `build`",
     "python -m pip install": "needs a network",
     "python -m pocket.pretrain": "takes hours",
