@@ -6,24 +6,31 @@ import ast
 import sys
 from pathlib import Path
 
+import pytest
+
+import run
 import tasks
 from tests.conftest import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {"shared", "tasks", "rich", "typer"}
+FILES = [ROOT / "run.py", *(ROOT / "shared/launch/commands").glob("*.py"), *(ROOT / "tasks/commands").glob("*.py")]
+"""The command and what its commands are."""
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 
-def test_run_imports_nothing_of_ours_but_shared_and_tasks() -> None:
-    tree = ast.parse((ROOT / "run.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_run_imports_nothing_of_ours_but_shared_and_tasks(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names) <= ALLOWED
 
 
 def test_run_names_no_task() -> None:
-    text = (ROOT / "run.py").read_text(encoding="utf-8")
-    assert [name for name in tasks.TASKS if f"tasks.{name}" in text] == []
+    texts = [file.read_text(encoding="utf-8") for file in FILES]
+    assert len(texts) > len(run.COMMANDS)
+    assert [name for name in tasks.TASKS if any(f"tasks.{name}" in text for text in texts)] == []
 
 
 def test_neither_run_nor_a_familys_file_nor_a_verdict_loads_torch() -> None:

@@ -1,1 +1,1 @@
-"""What commands of `run.py` do that know no task."""
+"""Commands of `run.py` that know no task, and what all commands share; the others lie in `tasks.commands`."""

@@ -6,16 +6,40 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from types import FrameType
+from typing import Annotated
 
-from shared.errors import ConfigError
+import typer
+
+from shared.errors import ConfigError, exit_code_of
 from shared.followers import trackers
+from shared.launch.commands.options import RunPath
 from shared.launch.commands.say import say
 from shared.launch.supervisor import child_environment
 from shared.run_folder.heartbeat import read_status
-from shared.run_folder.run_dir import RunDir
+from shared.run_folder.run_dir import RunDir, open_run
 
 
-def track(run: RunDir, names: Sequence[str], *, skip_model_upload: bool = False) -> int:
+def track(
+    run: RunPath,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="NAME", help="tensorboard, mlflow, wandb, … Repeatable.")
+    ] = None,
+    skip_model_upload: Annotated[
+        bool, typer.Option("--skip-model-upload", help="Numbers, pictures and verdict, but no snapshot.")
+    ] = False,
+) -> None:
+    """Give a run to trackers, while it goes on or afterwards; what they have already is not repeated.
+
+    Exit codes: 0 everything is delivered, 1 not everything, 2 wrong folder or tracker.
+    """
+
+    def body() -> int:
+        return deliver(open_run(run), to or [], skip_model_upload=skip_model_upload)
+
+    raise typer.Exit(exit_code_of(body))
+
+
+def deliver(run: RunDir, names: Sequence[str], *, skip_model_upload: bool = False) -> int:
     """Until the run is over and everything is delivered; a signal ends it after what is on disk. The exit code: 0, or
     that of the first tracker that did not get everything.
 
