@@ -15,7 +15,6 @@ import argparse
 import importlib
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +23,7 @@ from shared.command_name import as_called
 from shared.errors import RunFolderError, exit_code_of, writing
 from shared.files.new_folder import new_folder
 from shared.files.publication import verify
+from shared.files.zipped import zip_folder
 from shared.publishing import card, hub, pictures, target
 from shared.publishing.card import Card
 from shared.publishing.figures import compared
@@ -135,15 +135,9 @@ class _Work:
         (folder / self.card_name).write_text(self.text, encoding="utf-8", newline="\n")
 
     def _zip(self, path: Path) -> None:
-        """Without compression: neither weights nor pictures compress."""
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            content, archive = Path(folder) / "content", Path(folder) / path.name
-            content.mkdir()
-            self._fill(content)
-            with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-                for one in sorted(content.rglob("*")):
-                    file.write(one, one.relative_to(content).as_posix())
-            archive.rename(path)
+            self._fill(Path(folder))
+            zip_folder(Path(folder), path)
 
 
 def _say(text: str) -> None:

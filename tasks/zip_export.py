@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import zipfile
 from pathlib import Path
 
 from shared.errors import ConfigError, RunFolderError, writing
-from shared.files.publication import MANIFEST, fsync, verify
+from shared.files.publication import MANIFEST, verify
+from shared.files.zipped import zip_folder
 from shared.run_folder import averages
 from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.records.export_format import ExportFormat
@@ -44,7 +44,7 @@ def main(form: ExportFormat, program: str) -> int:
 
 
 def write(run: RunDir, step: int, target: Path) -> None:
-    """The files of a snapshot in an archive, without compression, because weights do not compress; whole or not at all.
+    """The files of a snapshot in an archive, whole or not at all.
 
     Raises:
         RunFolderError: the snapshot is damaged, or the target exists.
@@ -54,17 +54,7 @@ def write(run: RunDir, step: int, target: Path) -> None:
     folder = run.snapshot(step)
     verify(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
-            for path in sorted(folder.rglob("*")):
-                if path.name != MANIFEST:
-                    file.write(path, path.relative_to(folder))
-        fsync(part)
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
-    fsync(target.parent)
+    zip_folder(folder, target, without={MANIFEST})
 
 
 def _target(output: Path | None, usual: Path) -> Path:

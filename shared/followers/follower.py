@@ -99,8 +99,10 @@ class Follower:
         """Deliver everything on disk that has not been."""
         if not self._begun:
             self._begin()
-        for table in get_args(Table):
-            self._deliver_rows(table)
+        rows = {table: self._rows(table) for table in get_args(Table)}
+        names = TrackerNames(self._run.read_record().tracker_names, self._run.read_metric_descriptions())
+        for table, cells in rows.items():  # metrics.json is written before metrics.csv, and is read after it
+            self._deliver_rows(table, cells, names)
         for step in sorted(self._delivered.results.keys() - set(self._delivered.sheets)):
             self._deliver_sheet(step)
         best = self._run.read_best()
@@ -125,18 +127,17 @@ class Follower:
             self._link = found.link
             log.info("%s: %s", self._name, found.link)
 
-    @property
-    def _names(self) -> TrackerNames:
-        return TrackerNames(self._run.read_record().tracker_names, self._run.read_metric_descriptions())
+    def _rows(self, table: Table) -> list[dict[str, str]]:
+        """New rows of a table that grows; metrics.csv, which is replaced whole, as it is."""
+        if table not in self._growing:
+            return read_rows(self._run.metrics_csv)
+        last = self._delivered.steps.get(table, -1)
+        return [cells for cells in self._growing[table].read() if int(cells["step"]) > last]
 
-    def _deliver_rows(self, table: Table) -> None:
-        """New rows of a table that grows. metrics.csv is replaced whole: of it, new and changed numbers."""
-        names = self._names
-        if table in self._growing:
-            last = self._delivered.steps.get(table, -1)
-            cells = [cell for cell in self._growing[table].read() if int(cell["step"]) > last]
-        else:
-            cells = [new for cell in read_rows(self._run.metrics_csv) if (new := self._new_cells(cell, names))]
+    def _deliver_rows(self, table: Table, cells: list[dict[str, str]], names: TrackerNames) -> None:
+        """Of metrics.csv, new and changed numbers."""
+        if table not in self._growing:
+            cells = [new for cell in cells if (new := self._new_cells(cell, names))]
         for begin in range(0, len(cells), MAX_ROWS):
             chunk = cells[begin : begin + MAX_ROWS]
             self._tracker.rows(table, [parse_row(cell, partial(names.name, table)) for cell in chunk])

@@ -9,12 +9,10 @@ overwritten.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shutil
 import sys
 import uuid
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,6 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of, writing
 from shared.files.publication import fsync, verify
 from shared.files.replacing import replace_file
+from shared.files.zipped import zip_folder
 from shared.run_folder import averages
 from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.run_dir import RunDir, open_run
@@ -238,21 +237,12 @@ def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:
         for part in adapter.parts:
             _write_part(stage / part, part, adapter, weights)
         if target.suffix == ".zip":
-            replace_file(target, _zipped(stage))
+            zip_folder(stage, target)
         else:
             stage.rename(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     fsync(target.parent)
-
-
-def _zipped(folder: Path) -> bytes:
-    """The folder as an archive, without compression, because weights do not compress."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for path in sorted(folder.rglob("*")):
-            file.write(path, path.relative_to(folder))
-    return archive.getvalue()
 
 
 def _write_part(folder: Path, part: str, adapter: Adapter, weights: lora.State) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shutil
 import uuid
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from shared.config.schema import Config
 from shared.errors import ModelError, RunFolderError
 from shared.files.publication import fsync, verify
+from shared.files.zipped import zip_folder
 from shared.run_folder import averages
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families import loading
@@ -51,7 +51,7 @@ def export(run: RunDir, step: int, precision: Precision, target: Path) -> None:
         for path in (file for file in stage.rglob("*") if file.is_file()):
             fsync(path)
         if target.suffix == ".zip":
-            _zip(stage, target)
+            zip_folder(stage, target)
         else:
             stage.rename(target)
     finally:
@@ -101,16 +101,3 @@ def _forget_places(pipeline: Any) -> None:
             part.name_or_path = ""
         if hasattr(getattr(part, "config", None), "name_or_path"):
             part.config.name_or_path = ""
-
-
-def _zip(folder: Path, target: Path) -> None:
-    """Without compression, because weights do not compress; whole or not at all."""
-    archive = folder.with_name(f"{folder.name}.zip")
-    try:
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-            for path in sorted(folder.rglob("*")):
-                file.write(path, path.relative_to(folder))
-        fsync(archive)
-        archive.rename(target)
-    finally:
-        archive.unlink(missing_ok=True)

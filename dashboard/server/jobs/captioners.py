@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import threading
-import time
 from pathlib import Path
 
 from dashboard.data.runs import runs_folder
 from dashboard.server.jobs.exports import Job
 from shared.data.editing import captioner_status
-from shared.launch.supervisor import ROOT, child_environment, python_module
+from shared.launch.supervisor import python_module
 
 
 class Captioners:
@@ -29,17 +26,8 @@ class Captioners:
                 return False
             if before := self._jobs.pop(folder, None):
                 before.output.close()
-            output = tempfile.TemporaryFile()  # noqa: SIM115 - read once the program has ended
             options = ["--model", model, "--runs", runs_folder(), *(["--all"] if every else [])]
-            process = subprocess.Popen(
-                python_module("tasks.captioning", data, *options),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                cwd=ROOT,
-                env=child_environment(None),
-            )
-            self._jobs[folder] = Job(process, output, time.monotonic())
+            self._jobs[folder] = Job.begin(python_module("tasks.captioning", data, *options))
             return True
 
     def is_starting(self, folder: Path) -> bool:

@@ -22,11 +22,25 @@ from shared.run_folder.run_dir import RunDir
 
 @dataclass(frozen=True)
 class Job:
-    """A running or failed export."""
+    """A program that runs, has ended or has failed."""
 
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     started: float
+
+    @classmethod
+    def begin(cls, command: list[str]) -> Job:
+        """Start a program; what it says of errors is kept."""
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - read once the program has ended
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            cwd=ROOT,
+            env=child_environment(None),
+        )
+        return cls(process, output, time.monotonic())
 
     def seconds(self) -> float:
         """How long it has been running."""
@@ -54,16 +68,7 @@ class Exports:
         with self._lock:
             if target.exists() or self.is_busy():
                 return
-            output = tempfile.TemporaryFile()  # noqa: SIM115 - read once the program has ended
-            process = subprocess.Popen(
-                python_module("tasks.export", run.path, *options),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                cwd=ROOT,
-                env=child_environment(None),
-            )
-            self._jobs[target] = Job(process, output, time.monotonic())
+            self._jobs[target] = Job.begin(python_module("tasks.export", run.path, *options))
 
     def is_busy(self) -> bool:
         """Whether an export is running."""
