@@ -40,9 +40,9 @@ def _row(best: Best, column: Column) -> str:
         return ""
     cells = ["", ""]
     if interval:
-        low, high = (column.spelled(end, is_change=True) for end in (interval.low, interval.high))
-        known = column.is_told(interval.low, interval.high)
-        cells = [column.spelled(interval.delta, is_change=True), f"{low} to {high}" if known else UNKNOWN]
+        ends = (interval.low, interval.high)
+        told = column.spelled_interval(*ends) if column.is_told(*ends) else UNKNOWN
+        cells = [column.spelled(interval.delta, is_change=True), told]
     return f"| {column.title} | {column.spelled(value)} | {cells[0]} | {cells[1]} |"
 
 

@@ -93,7 +93,7 @@ class Card:
         for one in self.figures:
             column, difference = one.column, one.difference
             better = f" ({BETTER[column.direction]})" if BETTER[column.direction] else ""
-            ends = " to ".join(column.spelled(end, is_change=True) for end in (difference.low, difference.high))
+            ends = column.spelled_interval(difference.low, difference.high)
             changed = column.spelled(difference.delta, is_change=True)
             values = f"{column.spelled(one.base)} | {column.spelled(one.value)} | {changed} | {ends}"
             rows.append(f"| {_line(column.title)}{better} | {values} |")

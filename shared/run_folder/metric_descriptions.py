@@ -162,6 +162,10 @@ class Column(BaseModel):
         """A number or a difference with the digits that are worth showing."""
         return f"{value:{'+' if is_change else ''}.{self.decimals}f}"
 
+    def spelled_interval(self, low: float, high: float) -> str:
+        """The interval of a difference."""
+        return " to ".join(self.spelled(end, is_change=True) for end in (low, high))
+
     def is_told(self, low: float, high: float) -> bool:
         """Whether the interval of a difference says anything. With two or three prompts it can be wider than all that
         the metric can be."""

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,13 @@ from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
 from shared.errors import ConfigError
 from shared.followers import comparison, environments, trackers
+from shared.followers import follower as follower_module
 from shared.followers.follower import Follower, exit_code, is_over
 from shared.followers.new_rows import NewRows
 from shared.followers.tracker import parse_row
+from shared.followers.tracker_names import TrackerNames
 from shared.run_folder.heartbeat import hold_role, read_status, read_trackers
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, prune, read_rows
 from tests.conftest import ROOT, environment, until
@@ -107,6 +110,27 @@ def test_a_finished_run_is_delivered_whole_and_once(fake: FakeRun) -> None:
     assert_whole(fake.run)
     assert told(fake.run, "begin") == ["kimono", "kimono"]
     assert told(fake.run, "best") == told(fake.run, "model") == [best.step]
+
+
+def test_a_look_reads_the_names_of_curves_once_and_after_the_tables(
+    fake: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """metrics.json is written before metrics.csv: names that were read after the rows know every column of them."""
+    read: list[str] = []
+
+    def rows_of(path: Path) -> list[dict[str, str]]:
+        read.append(path.name)
+        return read_rows(path)
+
+    class Names(TrackerNames):
+        def __init__(self, own: Mapping[str, str], descriptions: MetricDescriptions) -> None:
+            read.append("names")
+            super().__init__(own, descriptions)
+
+    monkeypatch.setattr(follower_module, "read_rows", rows_of)
+    monkeypatch.setattr(follower_module, "TrackerNames", Names)
+    assert follow(fake.run)
+    assert read == ["metrics.csv", "names"], "the run is over: there is one look"
 
 
 def test_a_follower_that_is_killed_goes_on_where_it_was(fake: FakeRun) -> None:
