@@ -11,9 +11,6 @@ from shared.run_folder.records.best import Best
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 
-UNKNOWN = "unknown with so few samples"
-"""An interval that is wider than all that a metric can be."""
-
 
 def write(run: RunDir, best: Best, manifest: Manifest) -> str:
     """Markdown: what it is, why this one, what was measured with which interval, its files."""
@@ -40,9 +37,10 @@ def _row(best: Best, column: Column) -> str:
         return ""
     cells = ["", ""]
     if interval:
-        ends = (interval.low, interval.high)
-        told = column.spelled_interval(*ends) if column.is_told(*ends) else UNKNOWN
-        cells = [column.spelled(interval.delta, is_change=True), told]
+        cells = [
+            column.spelled(interval.delta, is_change=True),
+            column.spelled_interval(interval.low, interval.high),
+        ]
     return f"| {column.title} | {column.spelled(value)} | {cells[0]} | {cells[1]} |"
 
 

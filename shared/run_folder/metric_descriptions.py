@@ -163,7 +163,9 @@ class Column(BaseModel):
         return f"{value:{'+' if is_change else ''}.{self.decimals}f}"
 
     def spelled_interval(self, low: float, high: float) -> str:
-        """The interval of a difference."""
+        """The interval of a difference, or that it says nothing."""
+        if not self.is_told(low, high):
+            return "unknown with so few samples"
         return " to ".join(self.spelled(end, is_change=True) for end in (low, high))
 
     def is_told(self, low: float, high: float) -> bool:
