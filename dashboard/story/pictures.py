@@ -64,6 +64,8 @@ class Pictures:
     picks: tuple[Pick, ...]
     note: str = ""
     """Why there is no picture, or not of what was asked for."""
+    absent: bool = False
+    """Whether results of this run have no pictures: no room is kept for them."""
 
 
 def pictures(evidence: Evidence, left: int | None = None, right: int | None = None) -> Pictures:
@@ -76,7 +78,8 @@ def pictures(evidence: Evidence, left: int | None = None, right: int | None = No
     if reader.has_no_pictures():
         shown = any(result.exhibits for result in drawn.values())
         elsewhere = say("What this run shows in place of samples is on the page Pictures.")
-        return Pictures(None, None, (), (), elsewhere if shown else say("The results of this run have no pictures."))
+        note = elsewhere if shown else say("The results of this run have no pictures.")
+        return Pictures(None, None, (), (), note, absent=True)
     asked = [step for step in (left, right) if step is not None and step not in drawn]
     left = left if left in drawn else min(drawn)
     right = right if right in drawn else _right(evidence)

@@ -7,6 +7,7 @@ evaluated. Our own settings of training, which no run of theirs has followed, ar
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import tomlkit
@@ -36,6 +37,15 @@ OF_TRAINING = frozenset(
         "model.blocks_to_swap",
     }
 )
+OF_A_LORA = frozenset(
+    {
+        "model.training_adapter",
+        "train.lora_plus_ratio",
+        "train.text_encoder_learning_rate",
+        "evaluation.strengths",
+    }
+)
+"""Beside the table of a LoRA, what means nothing where `train.what` is something else."""
 FACTS = {
     "rank": "lora.rank",
     "lora_alpha": "lora.lora_alpha",
@@ -56,12 +66,8 @@ def known_settings(run: RunDir, config: Config) -> Settings:
     settings: Settings = config.model_dump(mode="json")
     imported = run.read_record().imported
     if imported is None:
-        return {name: table for name, table in settings.items() if name != "lora" or config.train.what == "lora"}
-    kept = {
-        table: {key: value for key, value in values.items() if f"{table}.{key}" not in OF_TRAINING}
-        for table, values in settings.items()
-        if table not in TABLES_OF_TRAINING
-    }
+        return settings if config.train.what == "lora" else _without(settings, {"lora"}, OF_A_LORA)
+    kept = _without(settings, TABLES_OF_TRAINING, OF_TRAINING)
     kept["imported"] = {"folder": imported.folder} | ({"trainer": imported.trainer} if imported.trainer else {})
     for setting, value in _facts(run).items():
         table, _, key = setting.partition(".")
@@ -82,6 +88,14 @@ def known_toml(run: RunDir, config: Config) -> str:
     return tomlkit.dumps(
         {table: {key: value for key, value in values.items() if value is not None} for table, values in settings}
     )
+
+
+def _without(settings: Settings, tables: Set[str], keys: Set[str]) -> Settings:
+    return {
+        table: {key: value for key, value in values.items() if f"{table}.{key}" not in keys}
+        for table, values in settings.items()
+        if table not in tables
+    }
 
 
 def _facts(run: RunDir) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from shared.files.new_folder import new_folder
 from shared.files.publication import MANIFEST
 from shared.files.replacing import replace_file
 from shared.followers import trackers
+from shared.machine import hardware
 from shared.run_folder.run_dir import RunDir
 from tasks.image_classification import task
 from tasks.image_classification.data import labelled
@@ -266,6 +267,8 @@ def _training(found: Translation, given: argparse.Namespace) -> None:
         found.notes.append(
             f"--device {visible}: set CUDA_VISIBLE_DEVICES={visible}; processes take the first GPUs there are"
         )
+    if devices != [""] and (lacking := _without_gpu(len(devices))):
+        found.notes.append(f"--device {given.device}: {lacking}")
     each = max(2, given.batch_size // processes)
     if each * processes != given.batch_size:
         found.notes.append(
@@ -292,6 +295,17 @@ def _training(found: Translation, given: argparse.Namespace) -> None:
         found.set(f"train.{name}", value)
     if given.early_stopping:
         found.set("stop.validation_patience", given.early_stopping)
+
+
+def _without_gpu(named: int) -> str:
+    """What becomes of processes that this machine has no GPU for; empty where it has enough. named: how many are named."""
+    gpus = len(hardware.usable_gpus())
+    if gpus >= named:
+        return ""
+    if gpus:
+        return f"this machine has {gpus} of {named} GPUs, and each process needs one of its own: train elsewhere, or name fewer"
+    each = "one process trains" if named == 1 else f"{named} processes train"
+    return f"this machine has no GPU that can be used, so {each} on its CPU"
 
 
 def _tracking(found: Translation, given: argparse.Namespace) -> None:

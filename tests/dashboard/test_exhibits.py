@@ -59,4 +59,6 @@ def test_the_first_screen_says_where_a_run_without_samples_shows_something() -> 
         (shown.model_copy(update={"exhibits": ()}), "no pictures."),
     ):
         evidence: Any = SimpleNamespace(reader=SimpleNamespace(has_no_pictures=lambda: True), results={5: result})
-        assert pictures(evidence).note.endswith(said)
+        found = pictures(evidence)
+        assert found.note.endswith(said)
+        assert found.absent  # the curves follow at once

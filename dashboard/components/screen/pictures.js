@@ -64,6 +64,7 @@ export class Pictures {
     this.drawTools()
     write(this.note, pictures.note)
     show(this.note, pictures.note)
+    mark(this.root, "absent", pictures.absent)
     show(this.root.firstElementChild, pictures.picks.length)
     const second = this.kind === "worst" ? "typical" : "worst"
     fit(this.picks, pictures.picks.length, makePick).forEach((node, index) => {

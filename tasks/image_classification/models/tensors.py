@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from shared.errors import ModelError
 
 NESTED = ("model", "state_dict", "model_state_dict", "module")
 """Keys under which a checkpoint of another trainer may keep the network's tensors."""
+STYLES = re.compile(r"\x1b\[[0-9;]*m")
+"""Bold and plain on a terminal, which torch writes into the text of its errors."""
 PREFIXES = ("module.", "model.", "network.", "_orig_mod.")
 
 
@@ -25,7 +28,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         tree: Any = load_file(file) if file.suffix == ".safetensors" else _read(file)
     except Exception as error:  # noqa: BLE001  # whatever a damaged or hostile file makes of it
-        reason = str(error).partition("\n")[0]
+        reason = STYLES.sub("", str(error)).partition("\n")[0]
         raise ModelError(
             f"{file} cannot be read as a file of tensors: {reason}",
             "save the network's state_dict, and nothing else, with torch.save or safetensors",

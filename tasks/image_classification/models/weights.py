@@ -11,7 +11,7 @@ from shared.config.schema import POCKET, Config
 from shared.errors import ModelError
 from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
-from tasks.image_classification.models import architectures
+from tasks.image_classification.models import architectures, pickled
 from tasks.image_classification.settings import Settings
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -38,7 +38,7 @@ def require(config: Config) -> None:
 
     Raises:
         ConfigError: `arch` names none.
-        ModelError: no weights of an image classifier lie at `model.path`.
+        ModelError: no weights of an image classifier lie at `model.path`, or something else than weights.
     """
     place, settings = source(config), own_settings(config, Settings)
     if place is None or is_file_of_tensors(place):
@@ -49,6 +49,12 @@ def require(config: Config) -> None:
     if is_file_of_tensors(place):
         if not path.is_file():
             raise ModelError(f"model.path is {place}, where there is no file", "give a file of tensors")
+        if others := pickled.foreign(path):
+            named = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
+            raise ModelError(
+                f"model.path is {place}, which holds more than tensors: {named}",
+                "save the network's state_dict, and nothing else, with torch.save or safetensors",
+            )
     elif path.is_dir():
         _require_classifier(path)
     elif path.exists() or not HUB_ID.fullmatch(place):

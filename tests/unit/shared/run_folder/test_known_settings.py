@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.config.loading import parse_config
-from shared.run_folder.known_settings import known_settings
+from shared.run_folder.known_settings import OF_A_LORA, known_settings
 
 
 @pytest.mark.parametrize(("what", "has_lora"), [("lora", True), ("full", False), ("scratch", False)])
@@ -17,3 +17,6 @@ def test_settings_of_a_lora_are_shown_where_there_is_one(what: str, has_lora: bo
     shown = known_settings(run, parse_config({"data": {"path": "p"}, "train": {"what": what}}))
     assert ("lora" in shown) is has_lora
     assert shown["train"]["what"] == what
+    for key in OF_A_LORA:
+        table, _, name = key.partition(".")
+        assert (name in shown[table]) is has_lora, key

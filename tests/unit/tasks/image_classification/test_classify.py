@@ -12,6 +12,7 @@ from run import app
 from shared.config.loading import load_config, own_settings
 from shared.errors import ConfigError
 from shared.followers import environments
+from shared.machine import hardware
 from shared.run_folder.run_dir import RunDir
 from tasks.image_classification import classify
 from tasks.image_classification.settings import Settings
@@ -50,6 +51,26 @@ def test_its_options_become_settings(digits: Path, tmp_path: Path) -> None:
     assert (train.validation_steps, own_settings(config, Settings).arch) == (3, "resnet34")
     assert said[0].startswith(f"wrote {target}")
     assert "classify --data_path" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "told"),
+    [
+        ("0,1", 0, "no GPU that can be used, so 2 processes train on its CPU"),
+        ("0", 0, "no GPU that can be used, so one process trains on its CPU"),
+        ("0,1", 1, "this machine has 1 of 2 GPUs"),
+        ("0,1", 2, ""),
+        ("cpu", 0, ""),
+    ],
+)
+def test_it_says_what_devices_mean_that_this_machine_does_not_have(
+    device: str, gpus: int, told: str, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "usable_gpus", lambda: [None] * gpus)
+    found = classify.translate(["--data_path", str(digits), "--device", device])
+    assert found.tree["train"]["num_processes"] == len(device.split(","))
+    notes = [note for note in found.notes if note.startswith("--device")]
+    assert [told in note for note in notes] == ([True] if told else [])
 
 
 def test_mlflow_gets_the_run_and_its_address_is_in_no_file(digits: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -52,9 +54,23 @@ class Hostile:
 def test_a_pth_with_anything_else_is_refused_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"weight": torch.zeros(1), "more": Hostile()}, tmp_path / "net.pth")
-    with pytest.raises(ModelError, match="cannot be read as a file of tensors"):
+    with pytest.raises(ModelError, match="cannot be read as a file of tensors") as caught:
         network.fresh(config(tmp_path, tmp_path / "net.pth"), CLASSES, {})
+    assert "\x1b" not in str(caught.value)
     assert not (tmp_path / "hacked").exists()
+
+
+def test_a_whole_network_or_a_trainer_in_a_pth_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    for content, named in (({"more": Hostile()}, r"\w+\.mkdir"), (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear")):
+        torch.save(content, file)
+        with pytest.raises(ModelError, match=f"holds more than tensors: {named}"):
+            weights.require(config(tmp_path, file))
+    plain = {"state": OrderedDict(a=torch.zeros(1, dtype=torch.bfloat16)), "epoch": 3, "loss": numpy.float64(0.5)}
+    torch.save(plain, file)
+    weights.require(config(tmp_path, file))
+    file.write_bytes(b"no zip")
+    weights.require(config(tmp_path, file))  # torch says why it cannot be read
 
 
 def test_weights_of_another_network_are_refused_by_the_first_tensor_that_does_not_fit(tmp_path: Path) -> None:
