@@ -298,12 +298,12 @@ def _training(found: Translation, given: argparse.Namespace) -> None:
 
 
 def _without_gpu(named: int) -> str:
-    """What becomes of processes that this machine has no GPU for; empty where it has enough. named: how many are named."""
+    """What becomes of processes that there is no GPU for; empty where there are enough. named: how many are."""
     gpus = len(hardware.usable_gpus())
     if gpus >= named:
         return ""
     if gpus:
-        return f"this machine has {gpus} of {named} GPUs, and each process needs one of its own: train elsewhere, or name fewer"
+        return f"this machine has {gpus} of {named} GPUs, and each process needs one: name fewer, or train elsewhere"
     each = "one process trains" if named == 1 else f"{named} processes train"
     return f"this machine has no GPU that can be used, so {each} on its CPU"
 

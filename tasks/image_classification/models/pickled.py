@@ -1,4 +1,4 @@
-"""What a file that torch.save has written would build, told from its text alone: nothing is run. Never imports torch."""
+"""What a file that torch.save has written would build, told from its text: nothing is run. Never imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OF_NETWORKS = "torch.nn.modules"
 def foreign(file: Path) -> list[str]:
     """What is no tensor and no plain value, such as `fastai.learner.Learner`; in the order of the file.
 
-    torch has the last word when it reads the file. Here whole networks and trainers are recognised before a run is made.
+    Whole networks and trainers are recognised before a run is made; torch has the last word when it reads the file.
     Empty too where the file is of another form.
     """
     return list(dict.fromkeys(f"{module}.{name}" for module, name in _named(file) if not _is_of_tensors(module)))

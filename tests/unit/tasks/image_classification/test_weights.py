@@ -62,7 +62,10 @@ def test_a_pth_with_anything_else_is_refused_and_runs_nothing(tmp_path: Path, mo
 
 def test_a_whole_network_or_a_trainer_in_a_pth_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
     file = tmp_path / "net.pth"
-    for content, named in (({"more": Hostile()}, r"\w+\.mkdir"), (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear")):
+    for content, named in (
+        ({"more": Hostile()}, r"\w+\.mkdir"),
+        (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
+    ):
         torch.save(content, file)
         with pytest.raises(ModelError, match=f"holds more than tensors: {named}"):
             weights.require(config(tmp_path, file))
