@@ -12,12 +12,14 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shared.data import buckets
 from shared.errors import ConfigError
 from tasks.text_to_image.families import source_latents
+from tasks.text_to_image.families.family import COMFYUI_PREFIX
 from tasks.text_to_image.families.flow.authors_names import renamed, third
 from tasks.text_to_image.families.flow.flow_family import (
     FlowFamily,
@@ -54,6 +56,8 @@ OTHERS = (
 )
 GUIDANCE_EMBEDDER = ("guidance_embedder.linear_1", "guidance_embedder.linear_2")
 MAX_TOKENS = 512
+WIDER_THAN_FLUX1 = (4096, 6144)
+"""Channels of a token in the larger models; FLUX.1 and klein 4B have 3072."""
 SOURCES_APART = 10
 """In time: the first source is at this place, the next at twice of it."""
 LARGEST_SOURCE, LEAST_SOURCE = 1024, 64
@@ -82,6 +86,21 @@ FILE_NAMES = (
     (r"\.linear2\.", ".attn.to_out."),
 )
 """The authors' names of modules in single files, and diffusers'; those of normalisations have no matrices."""
+BLOCK = re.compile(r"(?:double|single)_blocks\.\d+\.(.+)")
+KOHYA = re.compile(r"lora_unet_(double|single)_blocks_(\d+)_(.+)")
+INSIDE = (
+    *("img_attn.qkv", "txt_attn.qkv", "img_attn.proj", "txt_attn.proj"),
+    *("img_mlp.0", "img_mlp.2", "txt_mlp.0", "txt_mlp.2", "linear1", "linear2"),
+)
+OUTSIDE = (
+    *("img_in", "txt_in", "time_in.in_layer", "time_in.out_layer", "guidance_in.in_layer", "guidance_in.out_layer"),
+    *("double_stream_modulation_img.lin", "double_stream_modulation_txt.lin", "single_stream_modulation.lin"),
+    "final_layer.linear",
+)
+"""The authors' modules that a LoRA may adapt, of blocks and beside them. The last modulation is not among them: its
+halves stand the other way round in diffusers."""
+WIDENINGS = ((".linear2", ".linear1", 4), ("_mlp.2", "_mlp.0", 3))
+"""Layer, the one before it, and its inputs as a multiple of that one's; FLUX.1 has 5 and 4."""
 FUSED = {"img_attn": ("to_q", "to_k", "to_v"), "txt_attn": ("add_q_proj", "add_k_proj", "add_v_proj")}
 
 
@@ -138,6 +157,22 @@ class Flux2(FlowFamily):
         own = (".attn.to_qkv_mlp_proj", ".ff.linear_in", ".ff_context.linear_in")
         widths = {module.shape[1] for name, module in modules.items() if name.endswith(own)}
         return widths == {self.channels}
+
+    def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        """Of files with the authors' names too, as ai-toolkit and kohya write them: one update can be three here."""
+        authors = {name: _in_lora(name) for name in modules}
+        if not _are_of_flux2({own: modules[name] for name, own in authors.items() if own}):
+            return super().own_modules(modules)
+        found: dict[str, Module] = {}
+        for name, module in modules.items():
+            inside = authors[name]
+            own = _own_names(inside) if inside else []
+            if not own:  # it is refused by this name
+                found[name] = module
+            for number, one in enumerate(own):
+                share = (number, number + 1, len(own))
+                found[f"{self.denoiser}.{one}"] = replace(module, part=self.denoiser, share=share)
+        return found
 
     def scale_latents(self, model: Model, latents_BCHW: Tensor) -> Tensor:
         vae = model.pipeline.vae
@@ -312,3 +347,37 @@ def _places(*counts: int) -> Tensor:
     import torch
 
     return torch.cartesian_prod(*map(torch.arange, counts))
+
+
+def _are_of_flux2(modules: Mapping[str, Module]) -> bool:
+    """By what FLUX.1 has otherwise: shared modulation, narrower feed-forward, wider tokens. modules: authors' names."""
+    for name, module in modules.items():
+        width = module.shape[1]
+        if "_stream_modulation" in name or (name.endswith("_attn.qkv") and width in WIDER_THAN_FLUX1):
+            return True
+        for last, first, widening in WIDENINGS:
+            beside = modules.get(name.replace(last, first)) if name.endswith(last) else None
+            if beside and width == widening * beside.shape[1]:
+                return True
+    return False
+
+
+def _in_lora(name: str) -> str | None:
+    """The authors' name of a module in a LoRA file with ComfyUI's prefix or kohya's names; None: it has another."""
+    plain = name.removeprefix(COMFYUI_PREFIX)
+    block = BLOCK.fullmatch(plain)
+    if plain != name:
+        return plain if plain in OUTSIDE or (block and block[1] in INSIDE) else None
+    if kohya := KOHYA.fullmatch(name):
+        inside = next((own for own in INSIDE if own.replace(".", "_") == kohya[3]), None)
+        return f"{kohya[1]}_blocks.{kohya[2]}.{inside}" if inside else None
+    return next((own for own in OUTSIDE if name == f"lora_unet_{own.replace('.', '_')}"), None)
+
+
+def _own_names(module: str) -> list[str]:
+    """diffusers' names of a module of the authors': one, or those of queries, keys and values."""
+    names = [module]
+    if module.endswith("_attn.qkv"):
+        start, _, stream = module.removesuffix(".qkv").rpartition(".")
+        names = [f"{start}.attn.{own}" for own in FUSED[stream]]
+    return [renamed(f"{name}.", FILE_NAMES).removesuffix(".") for name in names]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.loaders import Flux2LoraLoaderMixin
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -138,4 +139,44 @@ def test_a_file_with_these_names_that_can_be_flux_2s_is_not_taken_for_flux_1s(tm
         name = f"lora_unet_{module.replace('.', '_')}"
         tensors |= {f"{name}.lora_down.weight": torch.ones(1, inputs), f"{name}.lora_up.weight": torch.ones(4, 1)}
     save_file(tensors, tmp_path / "klein.safetensors")
-    assert not lora_file.look(tmp_path / "klein.safetensors").translated
+    assert lora_file.look(tmp_path / "klein.safetensors").family is FAMILIES["flux2-klein-4b"]
+
+
+FLUX2_SHAPES = {
+    "double_blocks.0.img_attn.qkv": (96, 32),
+    "double_blocks.0.txt_attn.qkv": (96, 32),
+    "double_blocks.0.img_attn.proj": (32, 32),
+    "double_blocks.0.txt_attn.proj": (32, 32),
+    "double_blocks.0.img_mlp.0": (192, 32),
+    "double_blocks.0.img_mlp.2": (32, 96),
+    "single_blocks.0.linear1": (288, 32),
+    "single_blocks.0.linear2": (32, 128),
+}
+FLUX2_OUTSIDE = {"double_stream_modulation_img.lin": (192, 32)}
+
+
+@pytest.mark.parametrize("form", ["kohya", "comfyui"])
+def test_flux_2s_authors_names_add_what_diffusers_reads_in_them(
+    form: str, tiny_flow: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shapes = {**FLUX2_SHAPES, **({} if form == "kohya" else FLUX2_OUTSIDE)}  # diffusers reads kohya's of blocks alone
+    write(tmp_path / "lora.safetensors", form, shapes)
+    file = lora_file.look(tmp_path / "lora.safetensors")
+    assert file.translated
+    found = fitted.fit(file, fitted.base_of(loading.load_model(ModelConfig(path=str(tiny_flow("flux2-dev"))), "fp32")))
+    read: dict[str, Tensor] = Flux2LoraLoaderMixin.lora_state_dict(str(tmp_path / "lora.safetensors"))
+    ups = {name.removesuffix(".lora_B.weight"): value for name, value in read.items() if "lora_B" in name}
+    assert found.scales.keys() == ups.keys()
+    for name, B in ups.items():
+        added = found.scales[name] * found.weights[f"{name}.lora_B.weight"] @ found.weights[f"{name}.lora_A.weight"]
+        assert torch.allclose(added, B @ read[f"{name}.lora_A.weight"], atol=1e-4), name
+
+
+def test_flux_2s_last_modulation_whose_halves_stand_the_other_way_round_is_refused(
+    tiny_flow: Callable[[str], Path], tmp_path: Path
+) -> None:
+    module = "final_layer.adaLN_modulation.1"
+    write(tmp_path / "lora.safetensors", "comfyui", {**FLUX2_SHAPES, module: (64, 32)})
+    base = fitted.base_of(loading.load_model(ModelConfig(path=str(tiny_flow("flux2-dev"))), "fp32"))
+    with pytest.raises(DarkroomError, match=module):
+        fitted.fit(lora_file.look(tmp_path / "lora.safetensors"), base)
