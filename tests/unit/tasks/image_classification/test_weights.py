@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from shared.config.schema import Config
 from shared.errors import ModelError
 from tasks.image_classification import network
-from tasks.image_classification.models import weights
+from tasks.image_classification.models import architectures, weights
 from tests import few_digits
 
 CLASSES = ("0", "1", "2")
@@ -74,6 +75,20 @@ def test_a_whole_network_or_a_trainer_in_a_pth_is_refused_before_a_run_is_made(t
     weights.require(config(tmp_path, file))
     file.write_bytes(b"no zip")
     weights.require(config(tmp_path, file))  # torch says why it cannot be read
+
+
+def test_a_timm_that_cannot_be_imported_is_one_error_with_a_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist\\nmore')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.setattr(architectures, "of", lambda settings: architectures.Architecture("timm_wrapper"))
+    begun = few_digits.config(tmp_path / "runs", tmp_path, image_classification={"arch": "timm/resnet10t"})
+    with pytest.raises(
+        ModelError, match=r"timm/resnet10t needs timm, which cannot be imported: .*::nms does not exist$"
+    ):
+        network.fresh(begun, CLASSES, {})
 
 
 def test_weights_of_another_network_are_refused_by_the_first_tensor_that_does_not_fit(tmp_path: Path) -> None:
