@@ -12,12 +12,14 @@ if __name__ == "__main__":
     interruption.end_at_once()
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from shared.errors import ConfigError
+from shared.errors import report as report_error
 from shared.files import paths
 from shared.launch.commands.archive import archive
 from shared.launch.commands.caption import caption
@@ -44,7 +46,19 @@ class _Commands(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Any:
         words = sys.argv[1:] if args is None else args
+        if faults := list(_empty(words)):
+            hint = "give a value, or leave it out; a shell puts nothing in the place of a variable that is not set"
+            raise SystemExit(report_error(ConfigError("; ".join(faults), hint)))
         return super().main([paths.expand_argument(word) for word in words], *others, **settings)
+
+
+def _empty(words: Sequence[str]) -> Iterator[str]:
+    """What says nothing, as a person would find it; as a path it would mean the folder where the shell is."""
+    for before, word in zip(("", *words), words, strict=False):
+        if not word.strip():
+            yield f"the argument after {before} is empty" if before else "the first argument is empty"
+        elif word.startswith("--") and word.endswith("="):
+            yield f"{word[:-1]} is empty"
 
 
 app = typer.Typer(

@@ -14,8 +14,9 @@ from pathlib import Path
 from shared.data.editing.captioner_status import CaptionerStatus
 from shared.errors import exit_code_of
 from shared.launch.commands.say import say
-from tasks.captioning.captioner import THRESHOLD, Caption, device_of, load, name_of
+from tasks.captioning.captioner import THRESHOLD, Caption, load, name_of, require_threshold
 from tasks.captioning.writing import Queue, summary
+from tasks.devices import choose_device
 
 TOLD_EVERY = 10
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="probability from which a tag counts")
     given = parser.parse_args()
+    threshold, device = require_threshold(given.threshold), choose_device(given.device)
     queue = Queue(given.data, given.runs, name_of(given.model), every=given.all)
     if not queue.waiting:
         say("every picture has a caption; --all writes them anew")
@@ -37,7 +39,7 @@ def main() -> int:
     interruption.begin()
 
     def loaded() -> Caption:
-        return load(given.model, device_of(given.device), given.threshold)
+        return load(given.model, str(device), threshold)
 
     queue.work(loaded, tell)
     say(summary(queue))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from safetensors.torch import save as serialized
 from torch import Tensor, nn
@@ -176,7 +177,9 @@ def _pretrained(place: str, revision: str | None, names: dict[str, Any]) -> Any:
         return AutoModelForImageClassification.from_pretrained(
             place, revision=revision, ignore_mismatched_sizes=True, use_safetensors=True, **names
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"the weights {place} cannot be loaded: {reason}",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from shared.errors import ModelError
+from shared.errors import ConfigError, DeviceError, ModelError
 from tasks.captioning import __main__ as program
 from tasks.captioning import captioner
 from tasks.captioning.captioner import load
@@ -41,6 +42,41 @@ def test_what_is_no_captioner_is_refused_with_a_cure(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ModelError, match="is a gpt2, which writes no captions"):
         load(str(tmp_path), "cpu")
+
+
+def test_a_broken_model_is_refused_with_a_cure(tmp_path: Path) -> None:
+    folder = write_tagger(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    whole = load_file(weights)
+    save_file({name: tensor for name, tensor in whole.items() if name != "classifier.bias"}, weights)
+    with pytest.raises(ModelError, match=r"lacks 1 weights, such as classifier\.bias"):
+        load(str(folder), "cpu")
+    save_file({**whole, "classifier.bias": whole["classifier.bias"][:2].clone()}, weights)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(str(folder), "cpu")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cannot be loaded") as told:
+        load(str(folder), "cpu")
+    assert told.value.hint.startswith("give a complete folder")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        (["--threshold", "35"], ConfigError, "--threshold is 35"),
+        (["--threshold", "nan"], ConfigError, "--threshold is nan"),
+        (["--device", "cuda:99"], DeviceError, "device cuda:99 is not available"),
+        (["--model", ""], ModelError, "the model's name is empty"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], kind: type[Exception], text: str
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    monkeypatch.setattr(sys, "argv", ["caption", str(tmp_path), "--model", "tagger", *options])
+    with pytest.raises(kind, match=text):
+        program.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_the_program_writes_what_is_missing_and_says_so(

@@ -115,3 +115,13 @@ def test_a_snapshots_folder_can_be_begun_from_and_a_folder_without_a_classifier_
         weights.require(config(tmp_path, tmp_path / "empty", arch_args={}))
     with pytest.raises(ModelError, match="neither a folder nor a file of tensors"):
         weights.require(config(tmp_path, tmp_path / "nowhere at all", arch_args={}))
+
+
+def test_a_folder_whose_weights_are_cut_off_is_refused_with_a_cure(tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    fresh(tmp_path, 5).network.save_pretrained(folder)
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cannot be loaded") as told:
+        network.fresh(config(tmp_path, folder), CLASSES, {})
+    assert "hf download" in told.value.hint

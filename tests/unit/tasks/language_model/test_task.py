@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from shared.errors import ConfigError, DataError, ModelError
-from tasks.language_model import task
+from tasks.language_model import network, task
 from tests import tiny_language
 from tests.conftest import create_run
 
@@ -81,3 +82,12 @@ def test_examples_that_changed_are_refused_and_named_and_moved_ones_are_known(fo
     with pytest.raises(DataError, match=r"changed: words/4(?s:.*)added: words/25"):
         task.require_same_data(run, there)
     assert list(task.changed_content(run, config, lambda file: "another")) != []
+
+
+def test_weights_that_are_cut_off_are_refused_with_a_cure(tmp_path: Path) -> None:
+    config = tiny_language.config(tmp_path, tmp_path / "words.jsonl", tiny_language.write_model(tmp_path / "model"))
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cannot be loaded") as told:
+        network.load(config.model, {}, torch.float32, torch.device("cpu"))
+    assert "hf download" in told.value.hint
