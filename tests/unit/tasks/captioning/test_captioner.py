@@ -39,6 +39,8 @@ def test_a_tagger_writes_the_tags_that_it_is_sure_of(tmp_path: Path) -> None:
 def test_what_is_no_captioner_is_refused_with_a_cure(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded"):
         load(str(tmp_path / "absent"), "cpu")
+    with pytest.raises(ModelError, match="the model's name is empty"):
+        load("", "cpu")
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ModelError, match="is a gpt2, which writes no captions"):
         load(str(tmp_path), "cpu")
@@ -66,7 +68,6 @@ def test_a_broken_model_is_refused_with_a_cure(tmp_path: Path) -> None:
         (["--threshold", "35"], ConfigError, "--threshold is 35"),
         (["--threshold", "nan"], ConfigError, "--threshold is nan"),
         (["--device", "cuda:99"], DeviceError, "device cuda:99 is not available"),
-        (["--model", ""], ModelError, "the model's name is empty"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
