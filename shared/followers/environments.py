@@ -79,9 +79,15 @@ def missing(package: str) -> tuple[str, str] | None:
 
 @lru_cache
 def _look(python: str, names: Iterable[str]) -> tuple[list[str], int]:
-    """Which of these modules a Python lacks, and its version."""
+    """Which of these modules a Python lacks, and its version.
+
+    Raises:
+        OSError, ValueError, subprocess.SubprocessError: the program does not run, or is no Python.
+    """
     done = subprocess.run(
         [python, "-I", "-c", LOOK, *names], capture_output=True, text=True, check=True, timeout=LOOK_SECONDS
     )
     found = {name: int(number) for name, number in (line.split() for line in done.stdout.splitlines())}
+    if not found.keys() >= {*names, "python"}:
+        raise ValueError("it is no Python")
     return [name for name in names if not found[name]], found["python"]

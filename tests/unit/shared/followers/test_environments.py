@@ -68,3 +68,13 @@ def test_a_folder_of_its_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp
         "needs a_folder_of_runs, which is not installed",
         "install it: pip install a_folder_of_runs; or into an environment of its own (docs/trackers.md)",
     )
+
+
+def test_a_program_that_answers_nothing_is_no_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "silent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv(environments.VARIABLE, str(program))
+    found = environments.missing(NOBODY_HAS)
+    assert found
+    assert found[0] == f"cannot run in {environments.VARIABLE}={program}: it is no Python"
