@@ -109,7 +109,7 @@ def test_sources_are_as_large_as_the_pipeline_leaves_them(model: Model) -> None:
     assert min(min(size) for size in sizes(96)) == 64
     with pytest.raises(ConfigError, match=r"data\.resolution is 32, and .* takes no source with sides of less than 64"):
         sizes(32)
-    assert sizes(32, "off") == []
+    assert sizes(32, "off") == [(64, 64)], "for prompts with sources"
 
 
 def decoded(model: Model, latents_BCHW: torch.Tensor) -> torch.Tensor:
