@@ -49,7 +49,7 @@ def on_disk(path: str, cache: Path, *, classes: bool = False, label: str = "") -
     """
     if not is_copied(path):
         return Path(path)
-    target, staging = copy_of(path, cache, classes=classes), cache / ".staging"
+    target, staging = place_of_copy(path, cache, classes=classes), cache / ".staging"
     if not target.is_dir():
         dataset = _load(path)
         sources = [] if classes else _sources(dataset)
@@ -67,7 +67,7 @@ def is_copied(path: str) -> bool:
     return path.startswith(HUB) or _is_saved(Path(path))
 
 
-def copy_of(path: str, cache: Path, *, classes: bool = False) -> Path:
+def place_of_copy(path: str, cache: Path, *, classes: bool = False) -> Path:
     """Where the copy of such a data set lies, or will."""
     return cache / "datasets" / (_name(path) + ("-classes" if classes else ""))
 

@@ -113,7 +113,7 @@ def read(config: Config) -> Captioned:
     data, cache = config.data.model_copy(update={"trigger_word": ""}), dataset.cache_dir(config)
     if data.path == NO_PICTURES:
         raise DataError("this run has no data set", "look at a run that trains")
-    if hub_datasets.is_copied(data.path) and not hub_datasets.copy_of(data.path, cache).is_dir():
+    if hub_datasets.is_copied(data.path) and not hub_datasets.place_of_copy(data.path, cache).is_dir():
         raise DataError(f"the copy of {data.path} is not on this machine", "open the page where the run was trained")
     report = ScanReport()
     pairs = dataset.look(data, cache, report)

@@ -16,7 +16,7 @@ from shared.run_folder.run_dir import open_run
 def verdict(
     run: RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    weights: Annotated[str, typer.Option(help="Other weights of the composite, as visual_loss=0.5,color_loss=0.")] = "",
+    weights: Annotated[str, typer.Option(help="Other weights of the composite, as ONE_LOSS=0.5,OTHER_LOSS=0.")] = "",
     prefer: Annotated[str, typer.Option(help="In place of evaluation.prefer: best or earliest.")] = "",
     write: Annotated[
         bool, typer.Option("--write", help="Also write metrics.csv and best.json, as an evaluator does.")

@@ -88,7 +88,7 @@ def test_a_chart_that_is_not_there_is_said_in_words(visitor: TestClient, address
 def test_a_chart_that_fails_says_so_and_the_others_go_on(
     visitor: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a defect of ours")
 
     monkeypatch.setattr("dashboard.story.curves.training_figure", fail)
