@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -232,7 +233,8 @@ class Follower:
         except ConfigError:
             raise
         except Exception as error:
-            log.exception("the tracker %s failed", self._name)
+            in_log = not sys.stderr.isatty()  # a person in a terminal reads a sentence
+            log.error("the tracker %s failed: %s", self._name, _shortened(error), exc_info=in_log)
             if not self._fails:
                 self._status.notice(f"{self._name}: {_shortened(error)}")
             self._fails, self._begun = True, False

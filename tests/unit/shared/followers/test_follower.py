@@ -188,6 +188,19 @@ def test_what_a_tracker_never_takes_is_said_and_kept_for_the_next_start(fake: Fa
     assert_whole(fake.run)
 
 
+@pytest.mark.parametrize("in_terminal", [True, False])
+def test_a_terminal_gets_a_sentence_and_a_log_where_it_failed(
+    fake: FakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, in_terminal: bool
+) -> None:
+    (folder := fake.run.tracker("toy")).mkdir(parents=True)
+    (folder / "fails").touch()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: in_terminal)
+    assert not follow(fake.run)
+    record = next(record for record in caplog.records if "the tracker toy failed" in record.getMessage())
+    assert "the toy is not reachable" in record.getMessage()
+    assert bool(record.exc_info) is not in_terminal
+
+
 def test_steps_that_are_trained_again_are_not_delivered_again(fake: FakeRun) -> None:
     assert follow(fake.run)
     run = fake.run
