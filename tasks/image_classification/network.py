@@ -6,7 +6,6 @@ what a LoRA has learnt is merged into it.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -141,8 +140,6 @@ def load(folder: Path, network: nn.Module) -> None:
 def _of_arch(settings: Settings, names: dict[str, Any]) -> Any:
     arch = architectures.of(settings)
     fields = arch.config_fields(settings)
-    if arch.kind == "timm_wrapper":
-        _require_importable("timm", settings.arch)
     try:
         if arch.kind == "timm_wrapper":
             return AutoModelForImageClassification.from_config(
@@ -154,18 +151,6 @@ def _of_arch(settings: Settings, names: dict[str, Any]) -> Any:
             f"{settings.arch} cannot be built with image_classification.arch_args {settings.arch_args} and img_size "
             f"{settings.img_size}: {error}",
             "change image_classification.arch_args or img_size",
-        ) from None
-
-
-def _require_importable(package: str, arch: str) -> None:
-    """A torchvision that was made for another torch is installed, but cannot be imported."""
-    try:
-        importlib.import_module(package)
-    except Exception as error:  # noqa: BLE001  # a RuntimeError of torch, where an operator is missing
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"{arch} needs {package}, which cannot be imported: {reason}",
-            f"install the torchvision that goes with torch {torch.__version__}, or choose a network of transformers",
         ) from None
 
 

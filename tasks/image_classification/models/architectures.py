@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +72,7 @@ def of(settings: Settings) -> Architecture:
 
     Raises:
         ConfigError: there is none of this name.
-        ModelError: it is one of timm's, which is not installed.
+        ModelError: it is one of timm's, which is not installed, or cannot be used with the torch that is.
     """
     name = settings.arch.strip()
     plain = name.lower().replace("-", "").replace("_", "")
@@ -111,6 +112,14 @@ def _of_timm(name: str) -> Architecture:
             f"image_classification.arch is {name!r}, a network of timm, and {' and '.join(lacking)} "
             f"{'are' if len(lacking) > 1 else 'is'} not installed",
             f"pip install {' '.join(lacking)}, or choose one of transformers: {', '.join(NAMED)}",
+        )
+    torch, torchvision = (importlib.metadata.version(module) for module in ("torch", "torchvision"))
+    if torch.endswith("+cpu") and "+" not in torchvision:  # importing it fails, and with it transformers
+        raise ModelError(
+            f"image_classification.arch is {name!r}, and torchvision {torchvision} is made for CUDA, "
+            f"unlike torch {torch}",
+            f"install torchvision {torchvision}+cpu from the index that torch came from, or uninstall torchvision and "
+            f"choose one of {', '.join(NAMED)}",
         )
     return Architecture(
         "timm_wrapper", {"architecture": name.removeprefix("timm/")}, f"timm/{name.removeprefix('timm/')}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
-import sys
 from collections import OrderedDict
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy
@@ -15,6 +17,7 @@ from shared.config.schema import Config
 from shared.errors import ModelError
 from tasks.image_classification import network
 from tasks.image_classification.models import architectures, weights
+from tasks.image_classification.settings import Settings
 from tests import few_digits
 
 CLASSES = ("0", "1", "2")
@@ -77,18 +80,18 @@ def test_a_whole_network_or_a_trainer_in_a_pth_is_refused_before_a_run_is_made(t
     weights.require(config(tmp_path, file))  # torch says why it cannot be read
 
 
-def test_a_timm_that_cannot_be_imported_is_one_error_with_a_cure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("torch_is", "torchvision_is", "fits"),
+    [("2.13.0+cpu", "0.28.0", False), ("2.13.0+cpu", "0.28.0+cpu", True), ("2.13.0", "0.28.0", True)],
+)
+def test_a_torchvision_for_cuda_beside_a_torch_without_is_refused_before_anything_imports_it(
+    torch_is: str, torchvision_is: str, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist\\nmore')")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "timm", raising=False)
-    monkeypatch.setattr(architectures, "of", lambda settings: architectures.Architecture("timm_wrapper"))
-    begun = few_digits.config(tmp_path / "runs", tmp_path, image_classification={"arch": "timm/resnet10t"})
-    with pytest.raises(
-        ModelError, match=r"timm/resnet10t needs timm, which cannot be imported: .*::nms does not exist$"
-    ):
-        network.fresh(begun, CLASSES, {})
+    versions = {"torch": torch_is, "torchvision": torchvision_is}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    with nullcontext() if fits else pytest.raises(ModelError, match=r"torchvision 0\.28\.0 is made for CUDA"):
+        assert architectures.of(Settings(arch="timm/resnet10t")).kind == "timm_wrapper"
 
 
 def test_weights_of_another_network_are_refused_by_the_first_tensor_that_does_not_fit(tmp_path: Path) -> None:
