@@ -66,7 +66,7 @@ def _gpus() -> list[Finding]:
 
 def _bitsandbytes() -> Finding:
     if importlib.util.find_spec("bitsandbytes"):
-        return Finding("bitsandbytes", "ok", "installed: adamw8bit and quantised base models can be used on CUDA")
+        return Finding("bitsandbytes", "ok", "installed: adamw8bit and quantised base models can be used")
     return Finding("bitsandbytes", "note", "not installed; adamw8bit and model.quantization need it")
 
 

@@ -21,6 +21,11 @@ from tasks.language_model.rows import Rows, lay_out
 State = dict[str, Tensor]
 TOLERANCES, OF_HALF = {torch.float32: 1e-4}, 2e-2
 """Between scores of an example in a row of its own and beside another one, as a share of the largest score."""
+HOLD_FEW_BITS = ("cuda", "cpu")
+"""Devices on which layers of bitsandbytes were trained. It has kernels for others too."""
+PACKS_ANEW = "support_avx512bf16_for_cpu"
+"""Of bitsandbytes' 4-bit layers. On some CPUs they round their scales once more, for good, when they first compute
+without gradients: a held-out loss would change what is trained, and layers with fewer than 64 inputs fail."""
 
 
 class LanguageModel(nn.Module):
@@ -81,6 +86,9 @@ def load(settings: ModelConfig, identity: Mapping[str, str], dtype: torch.dtype,
             f"download it whole (hf download {settings.path}), or save it again with save_pretrained",
         ) from None
     network.requires_grad_(requires_grad=False)
+    for layer in network.modules():
+        if hasattr(layer, PACKS_ANEW):
+            setattr(layer, PACKS_ANEW, False)
     return network if bits else network.to(device)
 
 
@@ -88,14 +96,15 @@ def require_quantization(settings: ModelConfig, device: torch.device) -> None:
     """Whether weights of so few bits can be held there.
 
     Raises:
-        DeviceError: the device is not CUDA, or bitsandbytes is missing.
+        DeviceError: the device is neither CUDA nor a CPU, or bitsandbytes is missing.
     """
     if settings.quantization == "none":
         return
     setting = f'model.quantization is "{settings.quantization}"'
-    if device.type != "cuda":
+    if device.type not in HOLD_FEW_BITS:
         raise DeviceError(
-            f"{setting}, which needs an NVIDIA GPU; this device is {device.type}", 'set model.quantization = "none"'
+            f"{setting}, which needs an NVIDIA GPU or a CPU; this device is {device.type}",
+            'set model.quantization = "none"',
         )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise DeviceError(f"{setting}, and bitsandbytes is not installed", "pip install bitsandbytes")

@@ -12,7 +12,6 @@ from shared.config.schema import Config, ModelConfig
 from shared.errors import ConfigError, DataError
 from shared.launch import relocation
 from shared.launch.task import Digest, Plan, Say
-from shared.machine import hardware
 from shared.machine.disk import ResultBytes
 from shared.machine.doctor import Finding
 from shared.run_folder.records.inventory import Inventory, PairRecord
@@ -118,9 +117,7 @@ def _of_memory(config: Config) -> dict[str, str]:
         )
     elif quantization != "none":
         setting = f'model.quantization is "{quantization}"'
-        if not hardware.usable_gpus():
-            problems[f"{setting}, which needs an NVIDIA GPU, and there is none"] = 'set model.quantization = "none"'
-        elif importlib.util.find_spec("bitsandbytes") is None:
+        if importlib.util.find_spec("bitsandbytes") is None:
             problems[f"{setting}, and bitsandbytes is not installed"] = "pip install bitsandbytes"
         if config.evaluation.turns:
             problems[f"evaluation.turns is set, and {setting}: such weights cannot leave the GPU"] = (

@@ -263,6 +263,36 @@ def test_another_architecture_learns_and_answers(warm: Warm, folder: Path, tmp_p
         assert {sample.metrics["valid_syntax"] for sample in output.samples} <= {0.0, 1.0}
 
 
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+def test_quantised_on_a_cpu_it_learns_resumes_exactly_and_is_measured_alike(
+    trained: Trained, warm: Warm, configured: Callable[..., Config], tmp_path: Path, bits: str
+) -> None:
+    """By bitsandbytes; the evaluator holds the model in as few bits as the trainer."""
+    pytest.importorskip("bitsandbytes")
+    config = configured(tmp_path, model={"quantization": bits})
+    run = create_run(config)
+    warm.run("trainer", run.path)
+    losses, whole = ([float(row["loss"]) for row in read_rows(one.train_csv)] for one in (run, trained(1)))
+    assert losses == pytest.approx(whole, rel=0.02)
+    assert losses != whole, "its weights are rounded"
+    learnt, before = (load_file(run.snapshot(step) / adapter.WEIGHTS) for step in (6, 3))
+    assert [name for name, value in learnt.items() if torch.equal(value, before[name])] == []
+    again = open_or_create(
+        config.model_copy(update={"run": config.run.model_copy(update={"name": "again"})}),
+        Resume(from_checkpoint=run.checkpoint(3)),
+        lambda text: None,
+        lambda: None,
+    )
+    warm.run("trainer", again.path)
+    same_files(again, run, 6)
+    evaluation = build(run, config, CPU).further().at_strength(1.0)
+    evaluation.swap(run.snapshot(6))
+    output = EvaluationOutput()
+    evaluation.evaluate(6, "evaluations", output)
+    measured = sum(sample.metrics["nll"] or 0.0 for sample in output.samples) / 7
+    assert measured == pytest.approx(float(read_rows(run.validation_csv)[-1]["held_out_loss"]), rel=1e-5)
+
+
 def same_files(run: RunDir, other: RunDir, step: int) -> None:
     one, expected = (load_file(each.snapshot(step) / adapter.WEIGHTS) for each in (run, other))
     assert one.keys() == expected.keys()

@@ -64,8 +64,8 @@ class ModelConfig(Section):
     quantization: Annotated[Literal["none", "fp8", "8bit", "4bit"], Rule.STATE] = Field(
         default="none",
         description="Smaller weights of the frozen denoiser during training: `fp8`, 8-bit floats, on any device, with "
-        "train.gradient_checkpointing; `8bit` and `4bit`, bitsandbytes' integers and NF4, on CUDA only. The evaluator "
-        "draws with full weights.",
+        "train.gradient_checkpointing; `8bit` and `4bit`, bitsandbytes' integers and NF4, on CUDA, and for language "
+        "models on a CPU too. Pictures are drawn with full weights.",
     )
     blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
         default=0,

@@ -24,7 +24,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> LanguageEvaluati
     relocation.require_present(run, task.missing_paths(run, config), to_train=False)
     found = files.find(task.pinned(run, config))
     settings = config.model
-    if device.type != "cuda":  # a CPU holds whole weights only
+    if device.type not in network.HOLD_FEW_BITS:
         settings = settings.model_copy(update={"quantization": "none"})
     base = network.load(settings, run.read_record().base_model, dtype_of(config, device), device)
     module = LanguageModel(adapter.attach(base, config)).to(device).eval()

@@ -25,7 +25,7 @@ class LanguageTraining:
     """The model with its LoRA, its training examples, and the files of a snapshot."""
 
     memory_hint = (
-        "set train.gradient_checkpointing = true, a smaller language_model.context_length, or on an NVIDIA GPU "
+        "set train.gradient_checkpointing = true, a smaller language_model.context_length, or "
         'model.quantization = "4bit"'
     )
 
