@@ -240,6 +240,7 @@ def test_an_enlarged_picture_stays_enlarged_when_the_page_is_loaded_again(open_p
     expect(lens).to_be_visible()
     expect(lens.locator(".prompt")).to_have_text(shown)
     page.keyboard.press("Escape")
+    expect(lens).to_be_hidden()
     page.reload()
     page.locator(".cards .above").first.wait_for()
     expect(lens).to_be_hidden()
