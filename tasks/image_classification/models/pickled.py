@@ -15,7 +15,7 @@ OF_NETWORKS = "torch.nn.modules"
 def foreign(file: Path) -> list[str]:
     """What is no tensor and no plain value, such as `fastai.learner.Learner`; in the order of the file.
 
-    Whole networks and trainers are recognised before a run is made; torch has the last word when it reads the file.
+    So whole networks and trainers are refused before a run is made. torch checks the file again when it reads it.
     Empty too where the file is of another form.
     """
     return list(dict.fromkeys(f"{module}.{name}" for module, name in _named(file) if not _is_of_tensors(module)))
