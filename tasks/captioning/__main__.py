@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shared.data.editing.captioner_status import CaptionerStatus
 from shared.errors import exit_code_of
-from shared.launch.commands.say import say
+from shared.launch.attended.say import say
 from tasks.captioning.captioner import THRESHOLD, Caption, load, name_of, require_threshold
 from tasks.captioning.writing import Queue, summary
 from tasks.devices import choose_device

@@ -8,9 +8,9 @@ import tasks
 from shared.errors import exit_code_of
 from shared.launch import integrity as invariants
 from shared.launch import power
+from shared.launch.attended.say import say
+from shared.launch.attended.verdict_note import verdict_note
 from shared.launch.commands.options import RunPath
-from shared.launch.commands.say import say
-from shared.launch.commands.verdict_note import verdict_note
 from shared.launch.left import left
 from shared.run_folder.phrase import in_unit
 from shared.run_folder.run_dir import open_run

@@ -11,8 +11,8 @@ import typer
 import tasks
 from shared.config.loading import load_config
 from shared.errors import exit_code_of
-from shared.launch.commands import trained
-from shared.launch.commands.say import say
+from shared.launch.attended import trained
+from shared.launch.attended.say import say
 from shared.launch.resume import Resume
 from shared.run_folder.run_dir import open_run
 

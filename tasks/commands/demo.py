@@ -10,7 +10,7 @@ import typer
 import tasks
 from shared.config.loading import load_config
 from shared.errors import exit_code_of
-from shared.launch.commands import trained
+from shared.launch.attended import trained
 from shared.launch.commands.options import AllowChange, New, Overrides
 from shared.launch.resume import Resume
 from shared.launch.supervisor import ROOT, child_environment, python_module

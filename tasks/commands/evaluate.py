@@ -12,9 +12,9 @@ import tasks
 from shared.config import one_call
 from shared.errors import ModelError, exit_code_of
 from shared.errors import report as report_error
-from shared.launch.commands import evaluated
+from shared.launch.attended import evaluated
+from shared.launch.attended.say import say
 from shared.launch.commands.options import DEFAULT_TASK, New
-from shared.launch.commands.say import say
 from shared.launch.left import left
 from shared.launch.resume import adopt_places
 from shared.run_folder.run_dir import open_run

@@ -10,7 +10,7 @@ import typer
 
 import tasks
 from shared.errors import exit_code_of
-from shared.launch.commands.say import say
+from shared.launch.attended.say import say
 
 
 def init(

@@ -9,7 +9,7 @@ import typer
 
 import tasks
 from shared.errors import exit_code_of
-from shared.launch.commands.foreground import foreground
+from shared.launch.attended.foreground import foreground
 from shared.launch.commands.options import DEFAULT_TASK, TaskName
 from shared.launch.supervisor import child_environment, python_module
 

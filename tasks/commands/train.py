@@ -10,9 +10,9 @@ import typer
 import tasks
 from shared.config.loading import load_config
 from shared.errors import exit_code_of
-from shared.launch.commands import trained
+from shared.launch.attended import trained
+from shared.launch.attended.say import say
 from shared.launch.commands.options import AllowChange, New, Overrides
-from shared.launch.commands.say import say
 from shared.launch.resume import Resume
 
 

@@ -1,1 +1,1 @@
-"""Commands of `run.py` that know no task, and what all commands share; the others lie in `tasks.commands`."""
+"""Commands of `run.py` that know no task, and options that all commands share; the others lie in `tasks.commands`."""

@@ -9,8 +9,8 @@ import typer
 
 from shared.errors import exit_code_of, writing
 from shared.launch import archive as archives
+from shared.launch.attended.say import say
 from shared.launch.commands.options import RunPath
-from shared.launch.commands.say import say
 from shared.run_folder.run_dir import open_run
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shared.errors import exit_code_of
-from shared.launch.commands.foreground import foreground
+from shared.launch.attended.foreground import foreground
 from shared.launch.supervisor import child_environment, python_module
 
 

@@ -11,8 +11,8 @@ import typer
 
 from shared.errors import exit_code_of, writing
 from shared.followers import copies
+from shared.launch.attended.say import say
 from shared.launch.commands.options import RunPath
-from shared.launch.commands.say import say
 
 
 def end_by_signal(copying: copies.Copying) -> None:

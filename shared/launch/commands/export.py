@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shared.errors import exit_code_of
-from shared.launch.commands.foreground import foreground
+from shared.launch.attended.foreground import foreground
 from shared.launch.commands.options import RunPath
 from shared.launch.supervisor import child_environment, python_module
 from shared.run_folder.run_dir import open_run

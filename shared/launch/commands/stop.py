@@ -8,8 +8,8 @@ import typer
 
 from shared.errors import exit_code_of
 from shared.launch import shutdown
+from shared.launch.attended.say import say
 from shared.launch.commands.options import RunPath
-from shared.launch.commands.say import say
 from shared.run_folder.run_dir import open_run
 
 WAIT_SECONDS = 120.0

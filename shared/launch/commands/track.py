@@ -12,8 +12,8 @@ import typer
 
 from shared.errors import ConfigError, exit_code_of
 from shared.followers import trackers
+from shared.launch.attended.say import say
 from shared.launch.commands.options import RunPath
-from shared.launch.commands.say import say
 from shared.launch.supervisor import child_environment
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, open_run

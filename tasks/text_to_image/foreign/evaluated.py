@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from shared.launch.commands.evaluated import EVALUATED, NOTHING_TO_DO, code_of_work, num_results
-from shared.launch.commands.say import say
-from shared.launch.commands.supervised import supervise
+from shared.launch.attended.evaluated import EVALUATED, NOTHING_TO_DO, code_of_work, num_results
+from shared.launch.attended.say import say
+from shared.launch.attended.supervised import supervise
 from shared.launch.supervisor import python_module
 from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate

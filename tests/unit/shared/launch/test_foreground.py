@@ -21,7 +21,7 @@ PROGRAM = (
 RUN_PY = (
     "import os, signal, sys\n"
     "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # as a shell starts jobs in the background
-    "from shared.launch.commands.foreground import foreground\n"
+    "from shared.launch.attended.foreground import foreground\n"
     f"sys.exit(foreground([sys.executable, '-c', {PROGRAM!r}], dict(os.environ)))\n"
 )
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import run as program
 from shared.files.publication import publish
-from shared.launch.commands import evaluated
+from shared.launch.attended import evaluated
 from shared.run_folder.pending import without_result
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from shared.launch.commands.foreground import foreground
+from shared.launch.attended.foreground import foreground
 from shared.launch.supervisor import child_environment, python_module
 from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate

@@ -7,8 +7,8 @@ from rich.console import Console
 from shared.config.schema import Config
 from shared.followers import trackers
 from shared.launch import shutdown
-from shared.launch.commands.say import say
-from shared.launch.commands.supervised import supervise
+from shared.launch.attended.say import say
+from shared.launch.attended.supervised import supervise
 from shared.launch.resume import Resume, open_or_create, require_trainable
 from shared.launch.task import Task
 from shared.launch.terminal import summarise

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from shared.config.schema import Config
 from shared.followers.webhook import Webhook
 from shared.launch import power, shutdown
-from shared.launch.commands.say import say
+from shared.launch.attended.say import say
 from shared.launch.supervisor import Supervisor
 from shared.launch.terminal import Terminal, summarise
 from shared.run_folder.run_dir import RunDir
