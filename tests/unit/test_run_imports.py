@@ -14,7 +14,8 @@ from tests.conftest import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {"shared", "tasks", "rich", "typer"}
-FILES = [ROOT / "run.py", *(ROOT / "shared/launch/commands").glob("*.py"), *(ROOT / "tasks/commands").glob("*.py")]
+ROOMS = ("shared/launch/commands", "shared/launch/attended", "tasks/commands")
+FILES = [ROOT / "run.py", *(path for room in ROOMS for path in (ROOT / room).glob("*.py"))]
 """The command and what its commands are."""
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
