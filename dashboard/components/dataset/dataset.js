@@ -4,7 +4,7 @@
 
 import { Captioner } from "./captioner.js"
 import { Changes } from "./changes.js"
-import { button, fit, make, mark, rootOf, set, show, write } from "./dom.js"
+import { button, fit, make, mark, mount, set, show, write } from "./dom.js"
 import { LargePicture } from "./large.js"
 import { makePair, Pair } from "./pair.js"
 import { address, Feed } from "./poll.js"
@@ -13,8 +13,6 @@ import { Replacement } from "./replacement.js"
 
 const SECONDS = { live: 3, quiet: 30 }
 const TYPING_MILLISECONDS = 300
-const pages = new WeakMap() // root element → Dataset
-
 class Dataset {
   constructor(root) {
     this.root = root
@@ -247,15 +245,4 @@ class Dataset {
   }
 }
 
-export function dataset(component) {
-  const { data, setTriggerValue } = component
-  const root = rootOf(component, "darkroom-dataset")
-  if (!pages.has(root)) pages.set(root, new Dataset(root))
-  const shown = pages.get(root)
-  shown.update(data, (what) => setTriggerValue("asked", what))
-  return () => {
-    shown.leave()
-    pages.delete(root)
-    root.replaceChildren()
-  }
-}
+export const dataset = (component) => mount(component, "darkroom-dataset", Dataset)

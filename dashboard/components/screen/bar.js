@@ -2,13 +2,11 @@
 // What it shows comes from poll.js; what a person asks of the run goes to the server, and where they go next to Python, as
 // {do, …}.
 
-import { attach, button, fit, make, mark, onPlainClick, onReconnect, openPage, rootOf, set, show, write, writeWithCode } from "./dom.js"
+import { attach, button, fit, make, mark, mount, onPlainClick, onReconnect, openPage, set, show, write, writeWithCode } from "./dom.js"
 import { ask, follow, request } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
 const NOT_KNOWN = { parts: [], tone: null, share: 0, can: {} } // until the first answer about a run
-const bars = new WeakMap() // root element → Bar
-
 class Bar {
   constructor(root) {
     this.root = root
@@ -281,15 +279,4 @@ function drawRequest(node, { label, by, stages, trouble }) {
   show(why, trouble)
 }
 
-export function bar(component) {
-  const { data, setTriggerValue } = component
-  const root = rootOf(component, "darkroom-bar")
-  if (!bars.has(root)) bars.set(root, new Bar(root))
-  const shown = bars.get(root)
-  shown.update(data, (what) => setTriggerValue("asked", what))
-  return () => {
-    shown.leave()
-    bars.delete(root)
-    root.replaceChildren()
-  }
-}
+export const bar = (component) => mount(component, "darkroom-bar", Bar)

@@ -98,6 +98,22 @@ export const isEarly = (node) => Boolean(node.closest("#darkroom-early"))
 // Whether what is opened here stays open: a browser without moveBefore closes a dialog that moves to Streamlit's place.
 export const canMoveOpen = (node) => !isEarly(node) || Boolean(node.moveBefore)
 
+const mounted = new WeakMap() // root element → what draws in it
+
+// Draws a component in its root, by one `Kind` however often Streamlit calls; returns what takes it away again.
+export function mount(component, className, Kind) {
+  const { data, setTriggerValue } = component
+  const root = rootOf(component, className)
+  if (!mounted.has(root)) mounted.set(root, new Kind(root))
+  const shown = mounted.get(root)
+  shown.update(data, (what) => setTriggerValue("asked", what))
+  return () => {
+    shown.leave()
+    mounted.delete(root)
+    root.replaceChildren()
+  }
+}
+
 // The root of a component. What was drawn before Streamlit was there comes into its place, as it is, with what a person has
 // asked for meanwhile.
 export function rootOf({ parentElement, setTriggerValue }, className) {

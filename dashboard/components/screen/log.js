@@ -1,12 +1,10 @@
 // The last lines of a program's log. Data: {run, lang, role, count, wanted, level, start, words}; see __init__.py. They come
 // from `log/<run>/<role>.json`, which is asked for again when a log of the run has changed.
 
-import { button, make, rootOf, scrollByKeyboard, write } from "./dom.js"
+import { button, make, mount, scrollByKeyboard, write } from "./dom.js"
 import { address, ask, Feed, follow } from "./poll.js"
 
 const AT_THE_END = 40 // pixels: so near to it, new lines are followed
-const logs = new WeakMap() // root element → Log
-
 class Log {
   constructor(root) {
     this.text = make("pre")
@@ -56,13 +54,4 @@ class Log {
   }
 }
 
-export function log(component) {
-  const root = rootOf(component, "darkroom-log")
-  if (!logs.has(root)) logs.set(root, new Log(root))
-  logs.get(root).update(component.data)
-  return () => {
-    logs.get(root)?.leave()
-    logs.delete(root)
-    root.replaceChildren()
-  }
-}
+export const log = (component) => mount(component, "darkroom-log", Log)

@@ -1,12 +1,10 @@
 // The machine at this moment and the programs of the run.
 // Data: {run, lang, heading}; see __init__.py.
 
-import { fit, make, rootOf, scrollByKeyboard, set, show, write } from "./dom.js"
+import { fit, make, mount, scrollByKeyboard, set, show, write } from "./dom.js"
 import { address, Feed } from "./poll.js"
 
 const FIELDS = ["name", "state", "remark", "step", "pid", "host", "started"]
-const machines = new WeakMap() // root element → Machine
-
 class Machine {
   constructor(root) {
     this.gauges = make("div", "gauges")
@@ -50,14 +48,4 @@ const makeGauge = () => {
   return make("div", "gauge", make("p", "", make("b"), make("span")), bar)
 }
 
-export function machine(component) {
-  const { data } = component
-  const root = rootOf(component, "darkroom-machine")
-  if (!machines.has(root)) machines.set(root, new Machine(root))
-  machines.get(root).update(data)
-  return () => {
-    machines.get(root)?.leave()
-    machines.delete(root)
-    root.replaceChildren()
-  }
-}
+export const machine = (component) => mount(component, "darkroom-machine", Machine)

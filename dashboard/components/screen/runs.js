@@ -1,7 +1,7 @@
 // All runs as cards. Data: {lang, run, view: {filter, sort, ticked}, words}; see __init__.py. The cards come from
 // `cards.json`. What is sought and ticked goes to Python, which keeps it in the address.
 
-import { button, fit, make, mark, onPlainClick, rootOf, set, show, showImage, write } from "./dom.js"
+import { button, fit, make, mark, mount, onPlainClick, set, show, showImage, write } from "./dom.js"
 import { Editor } from "./editor.js"
 import { address, Feed } from "./poll.js"
 
@@ -14,8 +14,6 @@ const ORDERS = {
   wins: (one, other) => share(other) - share(one),
   duration: (one, other) => (other.seconds ?? -1) - (one.seconds ?? -1),
 }
-const pages = new WeakMap() // root element → Runs
-
 class Runs {
   constructor(root) {
     this.root = root
@@ -179,15 +177,4 @@ function makeCard() {
   return make("li", "card", link, make("label", "tick", box), state, make("p", "verdict-line", make("b"), make("span")), make("div", "said", make("span", "tags"), make("p", "about"), button("edit")), make("ul", "settings"))
 }
 
-export function runs(component) {
-  const { data, setTriggerValue } = component
-  const root = rootOf(component, "darkroom-runs")
-  if (!pages.has(root)) pages.set(root, new Runs(root))
-  const shown = pages.get(root)
-  shown.update(data, (what) => setTriggerValue("asked", what))
-  return () => {
-    shown.leave()
-    pages.delete(root)
-    root.replaceChildren()
-  }
-}
+export const runs = (component) => mount(component, "darkroom-runs", Runs)

@@ -1,13 +1,11 @@
 // The first screen: the verdict on the left, the pictures on the right, the filmstrip below.
 // Data: {run, words, left, right}; see __init__.py. What it shows comes from poll.js.
 
-import { make, mark, openPage, rootOf } from "./dom.js"
+import { make, mark, mount, openPage } from "./dom.js"
 import { Filmstrip } from "./filmstrip.js"
 import { Pictures } from "./pictures.js"
 import { ask, follow, send } from "./poll.js"
 import { Verdict } from "./verdict.js"
-
-const screens = new WeakMap() // root element → FirstScreen
 
 class FirstScreen {
   constructor(root) {
@@ -19,7 +17,12 @@ class FirstScreen {
     const left = make("div", "left", this.verdict.answer, this.verdict.downloads, this.verdict.also)
     root.append(left, this.pictures.root, this.filmstrip.root)
     root.after(this.pictures.lens.root)
-    this.leave = follow((state) => this.draw(state))
+    this.unfollow = follow((state) => this.draw(state))
+  }
+
+  leave() {
+    this.unfollow()
+    this.pictures.lens.root.remove()
   }
 
   update(data, tell) {
@@ -58,16 +61,4 @@ class FirstScreen {
   }
 }
 
-export function screen(component) {
-  const { data, setTriggerValue } = component
-  const root = rootOf(component, "darkroom-screen")
-  if (!screens.has(root)) screens.set(root, new FirstScreen(root))
-  const shown = screens.get(root)
-  shown.update(data, (what) => setTriggerValue("asked", what))
-  return () => {
-    shown.leave()
-    shown.pictures.lens.root.remove()
-    screens.delete(root)
-    root.replaceChildren()
-  }
-}
+export const screen = (component) => mount(component, "darkroom-screen", FirstScreen)

@@ -1,13 +1,12 @@
 // The table of all snapshots. Data: {run, lang, step, order, words}; see __init__.py. How each stands comes from the first
 // screen's document, its numbers from `snapshots/<run>.json`. A click on a row opens it below or beside the table.
 
-import { button, fit, make, mark, rootOf, set, show, showImage, write } from "./dom.js"
+import { button, fit, make, mark, mount, set, show, showImage, write } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { address, ask, Feed, follow } from "./poll.js"
 
 const SIGNS = { better: "▲", same: "=", worse: "▼" }
 const FIXED = 3 // columns before those of the numbers: step, verdict, prompts won
-const tables = new WeakMap() // root element → Snapshots
 const PARTS = ["snapshots", "metrics", "notes"] // of the run folder, which the numbers come from
 
 class Snapshots {
@@ -207,15 +206,4 @@ function drawNumber(node, value, place, isEvaluated, words) {
   set(node, "title", value?.words)
 }
 
-export function snapshots(component) {
-  const { data, setTriggerValue } = component
-  const root = rootOf(component, "darkroom-snapshots")
-  if (!tables.has(root)) tables.set(root, new Snapshots(root))
-  const shown = tables.get(root)
-  shown.update(data, (what) => setTriggerValue("asked", what))
-  return () => {
-    shown.leave()
-    tables.delete(root)
-    root.replaceChildren()
-  }
-}
+export const snapshots = (component) => mount(component, "darkroom-snapshots", Snapshots)

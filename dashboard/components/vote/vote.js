@@ -1,7 +1,7 @@
 // Two pictures of one prompt and seed; which steps drew them is hidden, also from the address of a picture.
 // Data: {run, lang, words}; see __init__.py. The pairs come from `ballot/<run>.json`, the answers go to `votes/<run>.json`.
 
-import { button, make, mark, rootOf, set, show, write } from "./dom.js"
+import { button, make, mark, mount, set, show, write } from "./dom.js"
 import { Outbox } from "./outbox.js"
 import { address } from "./poll.js"
 import { Result } from "./result.js"
@@ -10,8 +10,6 @@ const VOTER = "darkroom-voter"
 const RETRY_SECONDS = 3
 const SWIPE_PIXELS = 70
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "equal", s: "skipped", S: "skipped" }
-const pages = new WeakMap() // root element → Vote
-
 class Vote {
   constructor(root) {
     this.root = root
@@ -283,14 +281,4 @@ function release(pair) {
   pair.loaded.then((urls) => setTimeout(() => urls.forEach((url) => url && URL.revokeObjectURL(url)), 1000))
 }
 
-export function vote(component) {
-  const { data } = component
-  const root = rootOf(component, "darkroom-vote")
-  if (!pages.has(root)) pages.set(root, new Vote(root))
-  pages.get(root).update(data)
-  return () => {
-    pages.get(root)?.leave()
-    pages.delete(root)
-    root.replaceChildren()
-  }
-}
+export const vote = (component) => mount(component, "darkroom-vote", Vote)
