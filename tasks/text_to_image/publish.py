@@ -77,7 +77,7 @@ def describe(run: RunDir, step: int, request: Request, shown: Shown) -> Publicat
         metadata=_metadata(config, family, base, whole=whole),
         licence=published_base.licence(config.model.path, base.hub_id),
         has_strength=not whole,
-        cautions=published_base.cautions(base.name, base.hub_id),
+        cautions=() if whole else published_base.cautions(base.name, base.hub_id),  # a pipeline is published whole
     )
 
 

@@ -187,6 +187,14 @@ def test_the_archive_of_an_export_is_the_folder(finished: RunDir, tmp_path: Path
     assert "exists" in again.stderr
 
 
+def test_what_is_published_is_whole_and_needs_no_other_model(finished: RunDir, tmp_path: Path) -> None:
+    folder = tmp_path / "published"
+    done = run_module("tasks.publish", finished.path, "--to", folder)
+    assert done.returncode == 0, done.stderr
+    assert "has no address" not in done.stdout + done.stderr
+    assert {"README.md", "model_index.json", "unet", "vae", "text_encoder"} <= {path.name for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize("what", ["full", "scratch"])
 def test_what_makes_no_sense_without_a_lora_is_named_in_one_error(
     make_run: RunMaker, what: str, tmp_path: Path
