@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from examples.fake_run.run import FakeRun, create
 from shared.config.dumping import dump_config
 from shared.config.loading import load_config, parse_config
 from shared.errors import ConfigError
+from shared.followers import alerts
 from shared.followers.webhook import Webhook
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records.process_status import Role, State
@@ -51,6 +53,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def _a_disk_with_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose disk is nearly full would add an alert of its own."""
+    monkeypatch.setattr(alerts.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 40))
 
 
 @pytest.fixture
