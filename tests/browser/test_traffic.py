@@ -96,7 +96,9 @@ def test_new_steps_come_by_url_and_streamlit_sends_nothing(open_page: OpenPage, 
 
 def test_a_finished_page_asks_for_nothing_but_whether_there_is_news(open_page: OpenPage, runs: Path) -> None:
     if shutil.disk_usage(runs).free < LOW_DISK_BYTES:
-        pytest.skip("the page says how much is left of a disk that is nearly full: news whenever another program writes")
+        pytest.skip(
+            "the page says how much is left of a disk that is nearly full: news whenever another program writes"
+        )
     charts, wall = open_page("done"), open_page("done", "pictures", "&step=100")
     charts.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
     wall.locator(".cards .above").first.wait_for()
