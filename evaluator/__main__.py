@@ -24,10 +24,12 @@ import torch
 
 import tasks
 from evaluator import gpu_memory, work_queue
+from evaluator.agenda import Agenda
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
 from evaluator.loop import EvaluationLoop
 from evaluator.run_mode import RunMode
+from evaluator.worker import Worker
 from shared.config import one_call
 from shared.config.schema import Config
 from shared.errors import DeviceError, ModelError, exit_code_of, report
@@ -60,14 +62,16 @@ def main() -> int:
         with watching:
             config = run.read_config(settings)
             descriptions = tasks.evaluation(config.run.task).descriptions(config)
-            return _work(EvaluationLoop(run, run_mode, status, descriptions, lambda: build(run, config), config))
+            agenda = Agenda(run, run_mode, status, descriptions, config)
+            worker = Worker(run, status, config, lambda: build(run, config), lambda: run_mode.current != "end")
+            return _work(EvaluationLoop(agenda, worker))
 
 
 def _work(loop: EvaluationLoop) -> int:
     try:
         return loop.work()
     except (ModelError, DeviceError) as error:
-        loop.status.close("failed", str(error))
+        loop.agenda.status.close("failed", str(error))
         report(error)
         return PERMANENT
 

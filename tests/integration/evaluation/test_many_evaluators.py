@@ -39,9 +39,9 @@ ImageGenerator._draw_batch = draw
 """
 OUT_OF_MEMORY = """
 import torch
-from evaluator import loop
+from evaluator import agenda
 from evaluator.evaluate import Evaluator
-loop.RETRY_SECONDS = {retry}
+agenda.RETRY_SECONDS = {retry}
 real = Evaluator._swap
 def swap(self, step, work):
     if step == 15:
