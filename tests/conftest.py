@@ -68,9 +68,9 @@ def tiny_flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
     def folder_of(family: str) -> Path:
         def make(folder: Path) -> None:
-            from tests.tiny_flow import MINIATURES  # noqa: PLC0415
+            from tests.tiny_flow import MINIATURES, SIBLINGS  # noqa: PLC0415
 
-            MINIATURES[family].save(folder)
+            {**MINIATURES, **SIBLINGS}[family].save(folder)
 
         return made_once(tmp_path_factory, family, make)
 
@@ -280,9 +280,9 @@ class Program:
             self.returncode = answer
         return self.returncode
 
-    def wait(self) -> int:
-        """Its exit code, once it has ended."""
-        until(lambda: self.poll() is not None, f"the end of process {self.pid}; its log: {self.err}")
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
+        """Its exit code, once it has ended; it has so long."""
+        until(lambda: self.poll() is not None, f"the end of process {self.pid}; its log: {self.err}", seconds)
         assert self.returncode is not None
         return self.returncode
 
@@ -345,10 +345,10 @@ class Warm:
         assert isinstance(pid, int)
         return Program(self, pid, out, err)
 
-    def run(self, module: str, *arguments: object, prelude: str = "") -> Program:
+    def run(self, module: str, *arguments: object, prelude: str = "", seconds: float = DEADLINE_SECONDS) -> Program:
         """Run a program to its end, which must be exit code 0."""
         program = self.start(module, *arguments, prelude=prelude)
-        code = program.wait()
+        code = program.wait(seconds)
         assert code == 0, program.stderr()
         return program
 

@@ -12,7 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models.memory import ModelShapes
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
-from tests.tiny_flow import LARGER, MINIATURES
+from tests.tiny_flow import MINIATURES, SIBLINGS, TOO_LARGE
 from tests.true_vae import VAE
 
 UNETS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ VIT_G: dict[str, Any] = {
 def true_shapes(family: str) -> ModelShapes:
     """As `memory.read_shapes` would read them from the published files."""
     with torch.device("meta"):
-        parts = {**{name: made.true_parts for name, made in MINIATURES.items()}, **LARGER}
+        parts = {name: made.true_parts for name, made in {**MINIATURES, **SIBLINGS}.items()} | TOO_LARGE
         modules = parts[family]() if family in parts else _stable_diffusion(family)
     denoiser: Any = modules[FAMILIES[family].denoiser]
     tensors = {name: _tensors(module) for name, module in modules.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,13 @@ MINIATURES = {
 }
 """By the family's name."""
 
-LARGER: dict[str, Callable[[], dict[str, nn.Module]]] = {
-    "flux2-klein-9b": flux2.true_klein_9b,
-    "sd3": lambda: stable_diffusion_3.true_parts("sd3"),
-    "sd3.5-large": lambda: stable_diffusion_3.true_parts("sd3.5-large"),
+SIBLINGS = {
+    name: Miniature(
+        partial(stable_diffusion_3.build, name), partial(stable_diffusion_3.true_parts, name), {"guidance_scale": 3.0}
+    )
+    for name in ("sd3", "sd3.5-large")
 }
-"""The true parts of families that differ in little but size from one with a miniature."""
+"""Likewise of families that differ in little from one of the above."""
+
+TOO_LARGE: dict[str, Callable[[], dict[str, nn.Module]]] = {"flux2-klein-9b": flux2.true_klein_9b}
+"""The true parts of a family that is told from another by its width alone, so that nothing small is of it."""
