@@ -183,6 +183,10 @@ class Family(ABC):
         """The modules of a LoRA file under our names, if it has this family's under others; None: it has not."""
         return None
 
+    def renamed_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        """The same for a file that is said to be this family's; None: it has our names, or none that is known."""
+        return None
+
     def takes_loras_of(self, other: Family) -> bool:
         """Whether LoRAs for models of the other family fit models of this one: the same modules in the same shapes."""
         return self.name == other.name

@@ -19,6 +19,8 @@ Description = dict[str, str]
 
 SPECIFICATION = "1.0.1"
 DIFFUSERS = "diffusers"
+VERSION = "ss_base_model_version"
+"""Key of kohya's name of the family: some families share an architecture."""
 
 
 def describe(config: Config, family: Family, objective: Objective, num_pictures: int, step: int) -> Description:
@@ -38,7 +40,10 @@ def describe(config: Config, family: Family, objective: Objective, num_pictures:
 def family_of(description: Description) -> Family | None:
     """The family that a file names; None: it names none."""
     architecture = description.get("modelspec.architecture", "").removesuffix("/lora")
-    return next((family for family in FAMILIES.values() if architecture in family.architectures.values()), None)
+    version = description.get(VERSION)
+    alike = [family for family in FAMILIES.values() if architecture in family.architectures.values()]
+    exact = (family for family in alike for told in family.architectures if family.header(told)[VERSION] == version)
+    return next(exact, next(iter(alike), None))
 
 
 def network(rank: int, alpha: float, conv_rank: int, conv_alpha: float) -> Description:

@@ -38,7 +38,10 @@ METADATA = "lora_adapter_metadata"
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 MAX_HEADER_BYTES = 100_000_000
 """The library's own limit."""
-HALF = re.compile(r"(.+?)\.(lora_A|lora_B|lora_down|lora_up|lora(?:_linear_layer)?\.(?:down|up))\.(?:default\.)?weight")
+HALF = re.compile(
+    r"(.+?)\.(?:(lora_A|lora_B|lora_down|lora_up|lora(?:_linear_layer)?\.(?:down|up))\.(?:default\.)?weight"
+    r"|(lora_[AB]))"
+)
 PROCESSOR = re.compile(r"(.+?)\.(?:processor\.)?to_(q|k|v|out)_lora\.(down|up)\.weight")
 """As diffusers wrote them when its LoRA layers belonged to attention processors; a denoiser alone had no prefix."""
 ALPHA = re.compile(r"(.+)\.alpha")
@@ -120,14 +123,28 @@ def look(path: Path) -> LoraFile:
     form: Format = "peft" if "" not in places else _form(path, headers[""][0])
     settings = _peft_settings(places) if form == "peft" else _diffusers_settings(path, headers[""][1])
     modules = _modules(path, form, {part: header[0] for part, header in headers.items()})
-    own = next(filter(None, (family.own_modules(modules) for family in reversed(FAMILIES.values()))), None)
-    if own is None and (strange := [name for name in modules if name.startswith(COMFYUI_PREFIX)]):
-        raise _unknown(path, strange[0])
+    words = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
+    said = _family(words)
+    own = _own_modules(path, form, modules, said)
     modules = own or modules
-    family_words = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
-    family = _family_by_modules(modules) or _family(family_words)
+    family = _family_by_modules(modules) or said
     metadata = {key: value for _, words in headers.values() for key, value in words.items()}
     return LoraFile(path, form, family, modules, settings, places, metadata=metadata, translated=own is not None)
+
+
+def _own_modules(path: Path, form: Format, modules: dict[str, Module], said: Family | None) -> dict[str, Module] | None:
+    """The modules under our names, if the file has others. said: its family, by its header.
+
+    Raises:
+        ConfigError: they are of no model that is known.
+    """
+    if form == "diffusers" and not any(name.partition(".")[0] in _parts_in_files() for name in modules):
+        modules = {f"{COMFYUI_PREFIX}{name}": module for name, module in modules.items()}
+    own = next(filter(None, (family.own_modules(modules) for family in reversed(FAMILIES.values()))), None)
+    own = own or (said and said.renamed_modules(modules))
+    if own is None and (strange := [name for name in modules if name.startswith(COMFYUI_PREFIX)]):
+        raise _unknown(path, modules[strange[0]].keys["A"][1])
+    return own
 
 
 def look_in(snapshot: Path) -> LoraFile:
@@ -163,7 +180,8 @@ def _problems(file: LoraFile, settings: LoraConfig, family: Family | None) -> It
         yield f"it is {'a' if is_dora else 'no'} DoRA", f"lora.use_dora = {str(is_dora).lower()}"
     learnt = [name for name, module in file.modules.items() if _is_text_encoder(module.part)]
     if learnt and not settings.text_encoder:
-        yield f"it adapts a text encoder: {learnt[0]}", "lora.text_encoder = true"
+        can_learn = family is None or family.encoders_stay
+        yield f"it adapts a text encoder: {learnt[0]}", "lora.text_encoder = true" if can_learn else ""
     yield from _too_large(file, settings)
     yield from _without_place(file, settings, family or file.family or usual())
 
@@ -286,8 +304,7 @@ def header(place: Place) -> tuple[Tensors, dict[str, str]]:
 def _form(path: Path, tensors: Tensors) -> Format:
     if any(name.startswith(tuple(_kohya_prefixes())) for name in tensors):
         return "kohya"
-    parts = {*_parts(), COMFYUI_PREFIX.removesuffix(".")}
-    if any(name.partition(".")[0] in parts or PROCESSOR.fullmatch(name) for name in tensors):
+    if any(HALF.fullmatch(name) or PROCESSOR.fullmatch(name) for name in tensors):
         return "diffusers"
     raise _unknown(path, min(tensors, default="nothing"))
 
@@ -362,7 +379,7 @@ def _parse(key: str) -> tuple[str, str]:
         part = "" if match[1].partition(".")[0] in _parts() else f"{usual().denoiser}."
         return f"{part}{match[1]}.{_projection(match[1], match[2])}", "A" if match[3] == "down" else "B"
     if match := HALF.fullmatch(key):
-        return match[1], "A" if match[2].endswith(("_A", "down")) else "B"
+        return match[1], "A" if (match[2] or match[3]).endswith(("_A", "down")) else "B"
     if match := ALPHA.fullmatch(key):
         return match[1], "alpha"
     if match := MAGNITUDE.fullmatch(key):
@@ -397,6 +414,11 @@ _FAMILY_KEYS = ("modelspec.architecture", "ss_base_model_version")
 def _parts() -> list[str]:
     """What may carry an adapter, by the prefix of its keys."""
     return [part for family in FAMILIES.values() for part in (family.denoiser, *family.text_encoders)]
+
+
+def _parts_in_files() -> set[str]:
+    """With what the names of modules begin in files of diffusers and ComfyUI; DiffSynth-Studio writes nothing there."""
+    return {*_parts(), COMFYUI_PREFIX.removesuffix(".")}
 
 
 def _kohya_prefixes() -> dict[str, str]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from shared.errors import ModelError
-from tasks.text_to_image.families.family import COMFYUI_PREFIX, Family
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.flow.lora_names import ONETRAINER_PREFIX, TEXT_ENCODER
+from tasks.text_to_image.families.flow.lora_names import without_prefix as inside
 from tasks.text_to_image.families.flow.packing import PATCH
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import Tensors, read_header
@@ -44,8 +46,11 @@ class FlowFamily(Family):
     overflows_in_fp16 = True
     samplers = ("own",)
     file_parts = {FILE_PREFIX: denoiser}
+    lora_prefixes = {denoiser: ONETRAINER_PREFIX}
     resolution = 1024
 
+    lora_modules: ClassVar[tuple[str, ...]]
+    """Names of modules that LoRA files may adapt: diffusers', and the authors' where files have them."""
     base_version: ClassVar[str]
     """`ss_base_model_version`: kohya's name of the family."""
     usual: ClassVar[tuple[Literal["uniform", "logit_normal", "mode"], float | Literal["resolution"]]]
@@ -100,14 +105,27 @@ class FlowFamily(Family):
         return "; ".join(texts) or None
 
     def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
-        """diffusers' names after ComfyUI's prefix."""
-        if not all(name.startswith(COMFYUI_PREFIX) for name in modules):
-            return None
-        own = {
-            f"{self.denoiser}.{name.removeprefix(COMFYUI_PREFIX)}": replace(module, part=self.denoiser)
-            for name, module in modules.items()
-        }
-        return own if self.recognises_lora(own) else None
+        own = self.renamed_modules(modules)
+        return own if own and self.recognises_lora(own) else None
+
+    def renamed_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        found: dict[str, Module] = {}
+        for name, module in modules.items():
+            if name.startswith(TEXT_ENCODER):
+                found[name] = module
+                continue
+            known = inside(name, self.denoiser, self.lora_modules)
+            if known is None:
+                return None
+            own = self.own_names(known)
+            for number, one in enumerate(own):
+                share = (number, number + 1, len(own))
+                found[f"{self.denoiser}.{one}"] = replace(module, part=self.denoiser, share=share)
+        return found
+
+    def own_names(self, module: str) -> list[str]:
+        """diffusers' names of a module of a LoRA file: several, in the order of its outputs, if it is one there."""
+        return [module]
 
     def require_trainable(self, folder: Path) -> None:
         scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")

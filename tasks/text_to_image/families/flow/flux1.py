@@ -24,6 +24,7 @@ from tasks.text_to_image.families.flow.flow_family import (
     presets_of,
     require_plain_weights,
 )
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
@@ -44,6 +45,14 @@ FEED_FORWARD = (
     *("proj_mlp", "proj_out"),
 )
 MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
+OUTSIDE = (
+    *("x_embedder", "context_embedder", "norm_out.linear", "proj_out"),
+    *(
+        f"time_text_embed.{part}_embedder.linear_{number}"
+        for part in ("timestep", "text", "guidance")
+        for number in (1, 2)
+    ),
+)
 DOUBLE_BLOCKS_OF_FLUX2, WIDENING = 8, 5
 """The most of any size; inputs of a single block's last layer per channel."""
 SINGLE_BLOCK = re.compile(r"single_transformer_blocks\.\d+\.(attn\.to_[qkv]|proj_mlp|proj_out|norm\.linear)$")
@@ -72,6 +81,14 @@ class Flux1Dev(FlowFamily):
     usual = ("logit_normal", "resolution")  # kohya's recommendation for FLUX.1, `flux_shift`
     usual_drawing = (28, "diffusers' number; its authors use 50"), (3.5, "its authors' value")
     presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)
+    lora_modules = (
+        *in_blocks("transformer_blocks", (f"attn.{layer}" for layer in ATTENTION)),
+        *in_blocks("transformer_blocks", (*FEED_FORWARD[:4], *MODULATION[:2])),
+        *in_blocks(
+            "single_transformer_blocks", ("attn.to_q", "attn.to_k", "attn.to_v", *FEED_FORWARD[4:], MODULATION[2])
+        ),
+        *OUTSIDE,
+    )
     described = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 2, 63), False: (41, 35, 27)}, 35
     # GB         batch  checkpointing  rank  pictures drawn at once

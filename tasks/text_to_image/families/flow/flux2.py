@@ -27,6 +27,7 @@ from tasks.text_to_image.families.flow.flow_family import (
     require_plain_weights,
     without_prefix,
 )
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
@@ -41,9 +42,12 @@ if TYPE_CHECKING:
 
 MOST_SINGLE_BLOCKS = 48
 """Of all sizes."""
-ATTENTION = (
+DOUBLE_ATTENTION = (
     *("to_q", "to_k", "to_v", "to_out.0"),
     *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+)
+ATTENTION = (
+    *DOUBLE_ATTENTION,
     *("to_qkv_mlp_proj", *(f"single_transformer_blocks.{number}.attn.to_out" for number in range(MOST_SINGLE_BLOCKS))),
 )
 """Of the first blocks, for the picture and for the caption, and of the single blocks, whose attention has the
@@ -113,6 +117,10 @@ class Flux2(FlowFamily):
     most_sources = None
     usual = ("logit_normal", "resolution")  # musubi-tuner's flux2_shift, which its guide recommends
     presets = presets_of(ATTENTION, FEED_FORWARD, OTHERS)
+    lora_modules = (
+        *in_blocks("transformer_blocks", (*(f"attn.{layer}" for layer in DOUBLE_ATTENTION), *FEED_FORWARD)),
+        *in_blocks("single_transformer_blocks", ("attn.to_qkv_mlp_proj", "attn.to_out")),
+    )
     training_bytes, drawing_bytes = {True: (2, 2, 95), False: (50, 52, 40)}, 44
     on_cpu = Size(1, True, 8, 1, resolution=512)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.text_to_image.families.flow.authors_names import renamed
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.families.flow.video_vae import VideoVaeFamily
 from tasks.text_to_image.models.presets import Size
@@ -33,6 +34,13 @@ OTHERS = (
     *("img_in", "time_embed.linear_1", "time_embed.linear_2", "time_mod_proj"),
     *("txt_in.linear_1", "txt_in.linear_2", "text_fusion.projector", "final_layer.linear"),
 )
+AUTHORS_LAYERS = (*(f"attn.{layer}" for layer in ("wq", "wk", "wv", "wo", "gate")), "mlp.gate", "mlp.up", "mlp.down")
+OWN_LAYERS = (*(f"attn.{layer}" for layer in ATTENTION), *FEED_FORWARD)
+AUTHORS_OTHERS = (
+    *("first", "last.linear", "tmlp.0", "tmlp.2", "tproj.1", "txtmlp.1", "txtmlp.3"),
+    "txtfusion.projector",
+)
+FUSION_STACKS = ("layerwise_blocks", "refiner_blocks")
 MAX_TOKENS, TEMPLATE_TOKENS = 512, 5
 """Of a prompt, and of what follows it in the chat template; what precedes it is cut off."""
 FUSION_BYTES = 560
@@ -72,6 +80,14 @@ class Krea2(VideoVaeFamily):
     usual = ("logit_normal", "resolution")  # musubi-tuner's krea2_shift: as the model is drawn, at every size
     usual_drawing = (28, "its authors' own number"), (5.5, "its authors' own value: 4.5 counted from 0, 5.5 here")
     presets = presets_of(ATTENTION, FEED_FORWARD, OTHERS)
+    lora_modules = (
+        *in_blocks("blocks", AUTHORS_LAYERS),
+        *(name for stack in FUSION_STACKS for name in in_blocks(f"txtfusion.{stack}", AUTHORS_LAYERS)),
+        *AUTHORS_OTHERS,
+        *in_blocks("transformer_blocks", OWN_LAYERS),
+        *(name for stack in FUSION_STACKS for name in in_blocks(f"text_fusion.{stack}", OWN_LAYERS)),
+        *OTHERS,
+    )
     described = {"num_layers": 28, "num_attention_heads": 48, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 68), False: (49, 24)}, 26
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -100,6 +116,9 @@ class Krea2(VideoVaeFamily):
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """By layers that only Krea 2 has; queries, keys and values alone could be of several families."""
         return any(name.endswith((".attn.to_gate", ".ff.gate")) for name in modules)
+
+    def own_names(self, module: str) -> list[str]:
+        return [renamed(f"{module}.", FILE_NAMES).removesuffix(".")]
 
     def activation_bytes(
         self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool

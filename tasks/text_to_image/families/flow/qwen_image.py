@@ -16,6 +16,7 @@ from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
 from tasks.text_to_image.families.flow.flow_family import presets_of, require_plain_weights, without_prefix
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.families.flow.video_vae import VideoVaeFamily
 from tasks.text_to_image.models.presets import Size
@@ -31,6 +32,10 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CAPTION = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 FEED_FORWARD = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
 MODULATION = ("img_mod.1", "txt_mod.1")
+OUTSIDE = (
+    *("img_in", "txt_in", "norm_out.linear", "proj_out"),
+    *("time_text_embed.timestep_embedder.linear_1", "time_text_embed.timestep_embedder.linear_2"),
+)
 MAX_TOKENS, END_TOKENS = 512, 5
 """Of a caption with the template's end, the pipeline's default, and of that end."""
 READ_TOKENS = 1024
@@ -59,6 +64,12 @@ class QwenImage(VideoVaeFamily):
     usual = ("logit_normal", 2.2)  # as musubi-tuner's guide for Qwen-Image
     usual_drawing = (50, "its authors recommend it"), (4.0, "its authors recommend it")
     presets = presets_of(ATTENTION, (*CAPTION, *FEED_FORWARD), MODULATION)
+    lora_modules = (
+        *in_blocks(
+            "transformer_blocks", (*(f"attn.{layer}" for layer in (*ATTENTION, *CAPTION)), *FEED_FORWARD, *MODULATION)
+        ),
+        *OUTSIDE,
+    )
     described = {"num_layers": 60, "num_attention_heads": 24, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 73), False: (44, 24)}, 29
     # GB         batch  checkpointing  rank  pictures drawn at once

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.text_to_image.families.flow.caption_lengths import listed, padded
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.families.flow.packing import PATCH
 from tasks.text_to_image.families.flow.qwen_image import QwenImage
 from tasks.text_to_image.models.pipeline_folder import read_json
@@ -65,6 +65,10 @@ class QwenImage21(QwenImage):
     usual = ("logit_normal", 3.0)  # as musubi-tuner's guide for Qwen-Image 2.1
     usual_drawing = (40, "its authors recommend it"), (1.0, "its authors draw without guidance")
     presets = presets_of(ATTENTION, FEED_FORWARD, OTHERS)
+    lora_modules = (
+        *in_blocks("transformer_blocks", (*(f"attn.{layer}" for layer in ATTENTION), *FEED_FORWARD, FUSED)),
+        *OTHERS,
+    )
     described = {"num_layers": 32, "num_attention_heads": 32, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 89), False: (62, 22)}, 36
     encoding_bytes, decoding_bytes = 15, 45
@@ -129,18 +133,9 @@ class QwenImage21(QwenImage):
             for name, module in modules.items()
         )
 
-    def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
-        """Also of files that are made for ComfyUI's two layers in one matrix."""
-        own = super().own_modules(modules)
-        fused = [name for name in own or modules if name.endswith(FUSED)]
-        if not fused:
-            return own
-        found = dict(own or modules)
-        for name in fused:
-            module = found.pop(name)
-            for number, layer in enumerate(FUSED_OF):
-                found[name.replace(FUSED, layer)] = replace(module, share=(number, number + 1, len(FUSED_OF)))
-        return found
+    def own_names(self, module: str) -> list[str]:
+        """Two of ComfyUI's two layers in one matrix, which ai-toolkit and musubi-tuner train."""
+        return [module.replace(FUSED, layer) for layer in FUSED_OF] if module.endswith(FUSED) else [module]
 
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> None:
         """Every layer computes the picture's tokens too."""

@@ -24,6 +24,7 @@ from tasks.text_to_image.families.flow.flow_family import (
     presets_of,
     require_plain_weights,
 )
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 
@@ -39,6 +40,10 @@ ATTENTION = (*PICTURE, *CAPTION)
 """Also of the picture's second attention in SD3.5 medium, which diffusers' script leaves out and kohya's adapts."""
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 MODULATION = ("norm1.linear", "norm1_context.linear")
+OUTSIDE = (
+    *("context_embedder", "norm_out.linear", "proj_out"),
+    *(f"time_text_embed.{part}_embedder.linear_{number}" for part in ("timestep", "text") for number in (1, 2)),
+)
 CLIP_TOKENS, T5_TOKENS = 77, 256
 """Of a caption: what the CLIPs read, with start and end, and the T5, with an end; the pipeline's default."""
 FIRST_MODULATION = "joint_blocks.0.context_block.adaLN_modulation.1.weight"
@@ -86,6 +91,11 @@ class StableDiffusion3(FlowFamily):
     usual = ("logit_normal", 3.0)  # Esser et al. 2024, 5.1 and 5.3.2; diffusers' script shifts by the scheduler's 3 too
     usual_drawing = (28, RECOMMENDED), (7.0, RECOMMENDED)
     presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)
+    lora_modules = (
+        *in_blocks("transformer_blocks", (f"attn.{layer}" for layer in ATTENTION)),
+        *in_blocks("transformer_blocks", (*(f"attn2.{layer}" for layer in PICTURE), *FEED_FORWARD, *MODULATION)),
+        *OUTSIDE,
+    )
     described = {"num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64}
     training_bytes, drawing_bytes = {True: (0, 2, 53), False: (0, 33, 16)}, 27
     # GB         batch  checkpointing  rank  pictures drawn at once

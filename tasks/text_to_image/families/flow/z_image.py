@@ -22,6 +22,7 @@ from tasks.text_to_image.families.flow.flow_family import (
     presets_of,
     require_plain_weights,
 )
+from tasks.text_to_image.families.flow.lora_names import in_blocks
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 MODULATION = ("adaLN_modulation.0",)
+STACKS = ("layers", "noise_refiner", "context_refiner")
+QKV, OF_QKV = "attention.qkv", tuple(f"attention.to_{letter}" for letter in "qkv")
+"""The authors' name of three layers in one matrix, which ComfyUI uses too, and diffusers' names."""
+LAYERS = (*(f"attention.{layer}" for layer in (*ATTENTION, "out")), QKV, *FEED_FORWARD, *MODULATION)
+OUTSIDE = (
+    *("t_embedder.mlp.0", "t_embedder.mlp.2", "cap_embedder.1", "all_x_embedder.2-1", "x_embedder"),
+    *("all_final_layer.2-1.linear", "final_layer.linear"),
+)
 MAX_TOKENS, TEMPLATE_TOKENS = 512, 8
 """Of a prompt in the chat template of Qwen3, and of the template alone."""
 FIRST_MODULATION = "layers.0.adaLN_modulation.0.weight"
@@ -64,6 +73,7 @@ class ZImage(FlowFamily):
         (5.0, "its authors recommend 3 to 5, counted from 0: 4 to 6 here"),
     )
     presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)
+    lora_modules = (*(name for stack in STACKS for name in in_blocks(stack, LAYERS)), *OUTSIDE)
     described = {"dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "in_channels": 16}
     training_bytes, drawing_bytes = {True: (2, 88), False: (68, 149)}, 32
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -100,6 +110,10 @@ class ZImage(FlowFamily):
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         return any(re.match(rf"{self.denoiser}\.(layers|\w+_refiner)\.\d+\.attention\.", name) for name in modules)
+
+    def own_names(self, module: str) -> list[str]:
+        own = renamed(f"{module}.", FILE_NAMES).removesuffix(".")
+        return [own.replace(QKV, layer) for layer in OF_QKV] if own.endswith(f".{QKV}") else [own]
 
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """In the last layer adaLN_modulation.0 is no matrix."""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from shared.config.loading import parse_config
 from shared.config.schema import Config
@@ -16,8 +18,10 @@ from shared.errors import ModelError
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import weights_file
 from tasks.text_to_image.lora.description import describe, family_of
+from tasks.text_to_image.models import lora_file
 from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType
 from tasks.text_to_image.objectives.ddpm import DDPM
+from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual
 
 EPSILON = DDPM(NoiseSchedule("epsilon"), {})
 
@@ -58,6 +62,48 @@ def test_each_family_has_the_names_tools_know(
     assert said["ss_v2"] == str(family == "sd2")
     assert said["modelspec.prediction_type"] == ("v" if prediction == "v_prediction" else "epsilon")
     assert family_of(said) is FAMILIES[family]
+
+
+FLOW = {
+    "z-image": ("Z-Image/lora", "zimage"),
+    "flux1-dev": ("flux-1-dev/lora", "flux1"),
+    "flux1-schnell": ("flux-1-schnell/lora", "flux1"),
+    "flux1-kontext": ("flux-1-dev/lora", "flux_kontext"),
+    "flux2-klein-4b": ("Flux.2-klein-4b/lora", "flux_2_klein_4b"),
+    "flux2-klein-9b": ("Flux.2-klein-9b/lora", "flux_2_klein_9b"),
+    "flux2-dev": ("Flux.2-dev/lora", "flux_2_dev"),
+    "krea2": ("Krea-2/lora", "krea2"),
+    "sd3": ("stable-diffusion-v3-medium/lora", "sd3-medium"),
+    "sd3.5-large": ("stable-diffusion-v3.5-large/lora", "sd3.5-large"),
+    "sd3.5-medium": ("stable-diffusion-v3.5-medium/lora", "sd3.5-medium"),
+    "qwen-image": ("Qwen-Image/lora", "qwen_image"),
+    "qwen-image-2.1": ("Qwen-Image-2.1/lora", "qwen_image_21"),
+    "qwen-image-edit": ("Qwen-Image-Edit/lora", "qwen_image_edit"),
+    "qwen-image-edit-plus": ("Qwen-Image-Edit-Plus/lora", "qwen_image_edit"),
+}
+OF_OTHERS = {
+    "Flux.1-dev/lora flux_kontext": "flux1-kontext",
+    "Krea-2/lora krea2": "krea2",
+    "Z-Image/lora z_image": "z-image",
+    "Qwen-Image/lora": "qwen-image",
+}
+"""`modelspec.architecture` and `ss_base_model_version` as musubi-tuner and OneTrainer write them."""
+
+
+def test_every_flow_family_has_a_name_that_tells_it_from_all_others(tmp_path: Path) -> None:
+    assert {name for name, family in FAMILIES.items() if family.kind == "flow"} == FLOW.keys()
+    objective = FlowMatching(FlowMatchEulerDiscreteScheduler().config, Usual("logit_normal", 1.0), 2)
+    for name, expected in FLOW.items():
+        said = describe(settings(), FAMILIES[name], objective, 4, 1)
+        assert (said["modelspec.architecture"], said["ss_base_model_version"]) == expected
+        assert family_of(said) is FAMILIES[name]
+    for words, name in OF_OTHERS.items():
+        architecture, _, version = words.partition(" ")
+        halves = {f"lora_{half}.weight": torch.ones(2, 2) for half in "AB"}
+        header = {"modelspec.architecture": architecture, "ss_base_model_version": version}
+        tensors = {f"transformer.transformer_blocks.0.attn.to_q.{half}": value for half, value in halves.items()}
+        save_file(tensors, tmp_path / "lora.safetensors", header)
+        assert lora_file.look(tmp_path / "lora.safetensors").family is FAMILIES[name], words
 
 
 def test_zero_terminal_snr_is_the_models_own_affair_too() -> None:
