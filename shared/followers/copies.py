@@ -30,6 +30,8 @@ GROWING = (".csv", ".jsonl")
 BLOCK = 1 << 20
 LOOK_SECONDS = 1.0
 PASS_SECONDS = 30.0
+QUIET_SECONDS = 5.0
+"""After which it is said that the run is not at work; a notebook starts it a moment after the copy."""
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Copying:
             if was_at_work and over:
                 break
             was_at_work = was_at_work or not over
+            if not was_at_work and waited >= QUIET_SECONDS:
+                self._note(f"nothing is at work on {self._run.path}: it is copied further once it is")
             self._ended.wait(look_seconds)
             waited += look_seconds
         return self._try()

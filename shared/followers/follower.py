@@ -15,7 +15,7 @@ from PIL import Image
 
 from shared.errors import ConfigError, DarkroomError, RunFolderError
 from shared.files.publication import read_manifest
-from shared.followers import card, comparison
+from shared.followers import card, comparison, outage
 from shared.followers.delivered import Delivered
 from shared.followers.new_rows import NewRows
 from shared.followers.tracker import Model, Table, Tracker, parse_row
@@ -33,8 +33,6 @@ LOOK_SECONDS = 1.0
 MAX_ROWS = 500
 """Delivered in one call."""
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 300.0
-MAX_NOTICE = 300
-"""Letters of an error; some name every object on the way."""
 WITH_ANY = ("step", "timestamp", "status", "reason", "signals", "sure")
 """Cells of metrics.csv that are delivered with any others of a row."""
 
@@ -234,9 +232,11 @@ class Follower:
             raise
         except Exception as error:
             in_log = not sys.stderr.isatty()  # a person in a terminal reads a sentence
-            log.error("the tracker %s failed: %s", self._name, _shortened(error), exc_info=in_log)
+            text = outage.told(self._name, error)
+            if in_log or not self._fails:
+                log.error("the tracker %s failed: %s", self._name, text, exc_info=in_log)
             if not self._fails:
-                self._status.notice(f"{self._name}: {_shortened(error)}")
+                self._status.notice(f"{self._name}: {text}")
             self._fails, self._begun = True, False
             for table in self._growing.values():
                 table.rewind()  # rows that were read and not delivered come again
@@ -271,7 +271,3 @@ def best_key(best: Best) -> str:
     told = best.model_copy(update={"created": ""})
     return f"{best.step} {hashlib.sha256(told.to_json()).hexdigest()[:16]}"
 
-
-def _shortened(error: Exception) -> str:
-    text = " ".join((str(error) or type(error).__name__).split())
-    return text if len(text) <= MAX_NOTICE else f"{text[:MAX_NOTICE]} …"

@@ -15,6 +15,7 @@ from shared.data.editing.captioner_status import CaptionerStatus
 from shared.errors import exit_code_of
 from shared.launch.attended.say import say
 from tasks.captioning.captioner import THRESHOLD, Caption, load, name_of, require_threshold
+from tasks.captioning.found import find
 from tasks.captioning.writing import Queue, summary
 from tasks.devices import choose_device
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="probability from which a tag counts")
     given = parser.parse_args()
     threshold, device = require_threshold(given.threshold), choose_device(given.device)
+    source = find(given.model)
     queue = Queue(given.data, given.runs, name_of(given.model), every=given.all)
     if not queue.waiting:
         say("every picture has a caption; --all writes them anew")
@@ -39,7 +41,7 @@ def main() -> int:
     interruption.begin()
 
     def loaded() -> Caption:
-        return load(given.model, str(device), threshold)
+        return load(source, str(device), threshold)
 
     queue.work(loaded, tell)
     say(summary(queue))

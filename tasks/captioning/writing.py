@@ -1,7 +1,7 @@
 """Writes captions picture by picture, as a queue: what is written is kept as a change, which can be undone.
 
 Captions are written every few seconds and at the end, so that a program that is killed loses little, and the same
-command goes on. A picture whose caption somebody changes meanwhile is left alone.
+command goes on. Those of one program are one change: one click undoes them. A picture whose caption somebody changes meanwhile is left alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from shared.data import captions
 from shared.data.editing import captioned, captioner_status
 from shared.data.editing.captioned import Captioned
 from shared.data.editing.captioner_status import CaptionerStatus
+from shared.data.editing.change import Change
 from shared.data.editing.history import ConflictError
 from shared.data.editing.in_use import runs_that_use
 from shared.data.pictures import open_picture
@@ -35,6 +36,8 @@ class Queue:
         Raises:
             DataError: there is no such data set, its captions cannot be changed, or a run trains on it.
         """
+        place = Path(data).expanduser()
+        data = str(place.absolute()) if place.exists() else data  # else a data set of the hub, or an error of its own
         self.config: Config = parse_config({"data": {"path": data}})
         self.runs, self.every, self.seconds = runs, every, seconds
         there = captioned.read(self.config)
@@ -45,6 +48,7 @@ class Queue:
         self.waiting = [pair for pair in there.pairs if self._is_wanted(there, pair)]
         self.status = CaptionerStatus(state="loading", model=model, total=len(self.waiting))
         self._made: dict[str, tuple[str, str]] = {}
+        self._change: Change | None = None
         self._written = time.monotonic()
 
     def tell(self, **changes: object) -> None:
@@ -100,7 +104,8 @@ class Queue:
         skipped = len(self._made) - len(wanted)
         try:
             if entries := there.entries(wanted):
-                there.history.make("caption", self.status.model, entries)
+                history = there.history
+                self._change = history.make("caption", self.status.model, entries, extends=self._change)
         except ConflictError:
             skipped += len(wanted)
         self._made, self._written = {}, time.monotonic()

@@ -65,8 +65,10 @@ class History:
                 undone.setdefault(change.undoes, change.id)
         return [Known(change, undone.get(change.id, "")) for change in records]
 
-    def make(self, kind: Kind, words: str, entries: Sequence[Entry], undoes: str = "") -> Change:
-        """Write a change down, then the texts.
+    def make(
+        self, kind: Kind, words: str, entries: Sequence[Entry], undoes: str = "", extends: Change | None = None
+    ) -> Change:
+        """Write a change down, then the texts. extends: the change that these entries join, unless it was undone.
 
         Raises:
             ConflictError: a text is not what the change expects.
@@ -79,14 +81,23 @@ class History:
         )
         with self._locked():
             texts = self._texts_after(entries)
+            before = extends if extends and self._holds(extends.id) else None
+            if before:
+                change = before.model_copy(update={"entries": (*before.entries, *entries)})
             record = self.place / f"{change.id}.json"
             change.write(record)
             try:
                 self._write(texts)
             except OSError:
-                record.unlink(missing_ok=True)
+                if before:
+                    before.write(record)
+                else:
+                    record.unlink(missing_ok=True)
                 raise
         return change
+
+    def _holds(self, change_id: str) -> bool:
+        return any(known.change.id == change_id and not known.undone_by for known in self.changes())
 
     def undo(self, change_id: str) -> Change:
         """Take a change back. Texts that are already as they were before it are left alone.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from shared.config.schema import Config
 from shared.errors import ConfigError
-from shared.followers import verdict_words
+from shared.followers import outage, verdict_words
 from shared.followers.tracker import Destination, Model, PictureName, Row, Table
 from shared.run_folder.known_settings import known_settings
 from shared.run_folder.records.best import Best
@@ -64,7 +64,9 @@ class WeightsAndBiases:
                 job_type=config.run.task,
                 settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
             )
-        except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        except (wandb.errors.UsageError, wandb.errors.AuthenticationError, wandb.errors.CommError) as error:
+            if isinstance(error, wandb.errors.CommError) and not outage.is_refusal(error):
+                raise  # out of reach: it is tried again
             raise ConfigError(
                 f"Weights & Biases refuses this run: {error}",
                 "run `wandb login`, or set WANDB_MODE=offline and upload later with `wandb sync`",

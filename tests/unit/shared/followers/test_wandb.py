@@ -117,12 +117,31 @@ def test_pictures_verdict_and_model_are_there(delivered: tuple[FakeRun, list[Any
     assert best.reason in model.description
 
 
-def test_nobody_logged_in_is_final_and_names_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        wandb.errors.UsageError("no API key configured"),
+        wandb.errors.CommError('Failed to get resume status for run 91571a: returned error 401: {"data":null}'),
+    ],
+)
+def test_nobody_logged_in_and_a_wrong_key_are_final_and_name_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def refuse(**options: object) -> None:
-        raise wandb.errors.UsageError("no API key configured")
+        raise error
 
     monkeypatch.setattr(wandb, "init", refuse)
     fake = create(tmp_path / "kimono", steps=4, snapshot_steps=2)
-    with pytest.raises(ConfigError, match="no API key") as raised:
+    with pytest.raises(ConfigError, match="Weights & Biases refuses this run") as raised:
         WeightsAndBiases().begin(fake.run, fake.config)
     assert "wandb login" in str(raised.value.hint)
+
+
+def test_a_server_out_of_reach_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**options: object) -> None:
+        raise wandb.errors.CommError('while retrying: Post "http://127.0.0.1:9/graphql": connection refused')
+
+    monkeypatch.setattr(wandb, "init", fail)
+    fake = create(tmp_path / "kimono", steps=4, snapshot_steps=2)
+    with pytest.raises(wandb.errors.CommError):
+        WeightsAndBiases().begin(fake.run, fake.config)

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from shared.errors import ConfigError, DeviceError, ModelError
 from tasks.captioning import __main__ as program
-from tasks.captioning import captioner
+from tasks.captioning import captioner, found
 from tasks.captioning.captioner import load
 from tests.tiny_captioners import WORDS, write_blip, write_florence, write_tagger
 
@@ -68,13 +71,16 @@ def test_a_broken_model_is_refused_with_a_cure(tmp_path: Path) -> None:
         (["--threshold", "35"], ConfigError, "--threshold is 35"),
         (["--threshold", "nan"], ConfigError, "--threshold is nan"),
         (["--device", "cuda:99"], DeviceError, "device cuda:99 is not available"),
+        (["--model", "nope"], ConfigError, "--model 'nope' is not there, and is no hub id"),
+        (["--model", "./no/folder"], ConfigError, "is not there"),
+        (["--model", "nobody/at-all"], ModelError, "nobody/at-all is not on this machine, and the hub is out of reach"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], kind: type[Exception], text: str
 ) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    monkeypatch.setattr(sys, "argv", ["caption", str(tmp_path), "--model", "tagger", *options])
+    monkeypatch.setattr(sys, "argv", ["caption", str(tmp_path), "--model", "owner/tagger", *options])
     with pytest.raises(kind, match=text):
         program.main()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -88,10 +94,35 @@ def test_the_program_writes_what_is_missing_and_says_so(
     for name in ("a", "b"):
         Image.new("RGB", (64, 64)).save(folder / f"{name}.png")
     (folder / "a.txt").write_text("mine")
-    given = ["caption", str(folder), "--model", str(model), "--runs", str(tmp_path), "--device", "cpu"]
+    monkeypatch.chdir(tmp_path)
+    given = ["caption", "data", "--model", "tagger", "--runs", ".", "--device", "cpu"]
+    assert model.is_dir()
     monkeypatch.setattr(sys, "argv", given)
     assert program.main() == 0
     assert [(folder / f"{name}.txt").read_text() for name in ("a", "b")] == ["mine", "red dress, studio, ^_^"]
     assert "1 of 1 captions written" in capsys.readouterr().out
     assert program.main() == 0
     assert "every picture has a caption" in capsys.readouterr().out
+
+
+def test_a_model_in_the_hubs_cache_is_taken_from_there_and_the_hubs_answers_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write_tagger(tmp_path / "tagger")
+
+    def cached(hub_id: str, **_: object) -> str:
+        if hub_id == "owner/tagger":
+            return str(whole)
+        raise LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(found, "snapshot_download", cached)
+    assert found.find("owner/tagger") == str(whole)
+    answer = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+    for error, text in ((RepositoryNotFoundError, "has no model"), (GatedRepoError, "agreed to its terms")):
+
+        def refuse(*_: object, error: type[HfHubHTTPError] = error, **__: object) -> None:
+            raise error("no", response=answer)
+
+        monkeypatch.setattr(HfApi, "model_info", refuse)
+        with pytest.raises(ModelError, match=text):
+            found.find("owner/other")

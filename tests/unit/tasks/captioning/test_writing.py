@@ -64,6 +64,32 @@ def test_it_stops_when_asked_and_goes_on_with_the_rest(folder: Path) -> None:
     assert len(texts(folder)) == 4
 
 
+def test_all_that_a_program_writes_is_one_change_which_one_undo_takes_back(folder: Path) -> None:
+    work = queue(folder, every=True)  # it writes after each picture
+    work.work(lambda: red, lambda status: None)
+    history = captioned.read(work.config).history
+    (known,) = history.changes()
+    assert [entry.id for entry in known.change.entries] == ["p0", "p1", "p2", "p3"]
+    history.undo(known.change.id)
+    assert texts(folder) == {"p0": "mine"}
+
+
+def test_what_was_undone_while_the_program_writes_stays_undone(folder: Path) -> None:
+    work = queue(folder)
+    history = captioned.read(work.config).history
+
+    def caption(picture: Image.Image) -> str:
+        if red(picture) == "red 180":
+            history.undo(history.changes()[0].change.id)
+        return red(picture)
+
+    work.work(lambda: caption, lambda status: None)
+    assert texts(folder) == {"p0": "mine", "p3": "red 180"}
+    newest, *others = history.changes()
+    assert [entry.id for entry in newest.change.entries] == ["p3"]
+    assert [bool(known.undone_by) for known in others] == [False, True], "the undo, and what it took back"
+
+
 def test_what_a_person_writes_meanwhile_and_what_says_nothing_is_left_alone(folder: Path) -> None:
     def caption(picture: Image.Image) -> str:
         (folder / "p1.txt").write_text("a person's")
