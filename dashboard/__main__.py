@@ -1,5 +1,7 @@
 """`python -m dashboard --fd N`: serve the pages on the listening socket N that whoever started this has bound.
 
+On Windows N is `stdin`: see shared/launch/handed_socket.py.
+
 `python run.py dashboard` is the command for people.
 """
 
@@ -12,13 +14,12 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import socket
 import sys
 
 import uvicorn
 
 from shared.errors import exit_code_of
-from shared.launch import parent_watch
+from shared.launch import handed_socket, parent_watch
 
 WEBSOCKET_SECONDS = 30
 MAX_MESSAGE_BYTES = 200 * 1024 * 1024
@@ -27,8 +28,8 @@ MAX_MESSAGE_BYTES = 200 * 1024 * 1024
 def main() -> int:
     """Serve until a signal, or the end of whoever started this."""
     parser = argparse.ArgumentParser(prog="python -m dashboard", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="descriptor of a listening socket")
-    listening = socket.socket(fileno=parser.parse_args().fd)
+    parser.add_argument("--fd", required=True, help="descriptor of a listening socket, or stdin")
+    listening = handed_socket.take(parser.parse_args().fd)
     parent_watch.watch()
     config = uvicorn.Config(
         "dashboard.server.app:app",

@@ -13,8 +13,10 @@ from typing import BinaryIO
 
 from shared.errors import RunFolderError
 
-FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Windows has no named pipes that block here, and would change line ends without O_BINARY."""
+BINARY: int = getattr(os, "O_BINARY", 0)
+"""Without it Windows changes the line ends of what is read and written by `os.open`."""
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY
+"""Windows has no named pipes that block here."""
 UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
 
 

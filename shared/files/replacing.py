@@ -1,10 +1,18 @@
-"""A file that is replaced whole."""
+"""A file that is replaced whole.
+
+Windows refuses to replace a file while somebody has it open, and our readers have each for an instant: there it is
+tried again for a moment.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from pathlib import Path
+
+IS_WINDOWS = os.name == "nt"
+PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 0.02
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -15,6 +23,24 @@ def replace_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        staging.replace(path)
+        move_over(staging, path)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def move_over(staging: Path, path: Path) -> None:
+    """Rename a file over another one.
+
+    Raises:
+        OSError: it cannot be; on Windows also where somebody keeps the other one open.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            staging.replace(path)
+        except PermissionError:
+            if not IS_WINDOWS or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from shared.files.publication import fsync
+from shared.files.replacing import move_over
 
 
 def zip_folder(folder: Path, target: Path, without: Collection[str] = ()) -> None:
@@ -24,7 +25,7 @@ def zip_folder(folder: Path, target: Path, without: Collection[str] = ()) -> Non
                 if path.name not in without:
                     archive.write(path, path.relative_to(folder))
         fsync(staging)
-        staging.replace(target)
+        move_over(staging, target)
     finally:
         staging.unlink(missing_ok=True)
     fsync(target.parent)

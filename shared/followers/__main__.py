@@ -23,6 +23,7 @@ from pathlib import Path
 from shared.errors import exit_code_of
 from shared.followers import trackers
 from shared.followers.follower import Follower
+from shared.launch import end_signals
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import open_run
 
@@ -37,7 +38,7 @@ def main() -> int:
     run, tracker = open_run(arguments.run), trackers.create(arguments.name)
     with hold_role(run, "tracker", arguments.name) as status:
         follower = Follower(run, arguments.name, tracker, status, skip_model_upload=arguments.skip_model_upload)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in end_signals.ending():
             signal.signal(number, lambda *_: follower.finish())
         if follower.follow():
             return 0

@@ -270,4 +270,3 @@ def best_key(best: Best) -> str:
     """Another one where a person would read something else."""
     told = best.model_copy(update={"created": ""})
     return f"{best.step} {hashlib.sha256(told.to_json()).hexdigest()[:16]}"
-

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from shared.config import access
 from shared.errors import ConfigError
+from shared.launch import handed_socket
 from shared.launch.token_file import kept_token, new_token
 
 ATTEMPTS = 50
@@ -46,18 +47,24 @@ class Listener:
 
     @property
     def command(self) -> list[str]:
-        """The command of a dashboard that serves on this port; its process must inherit `descriptors`."""
-        return [sys.executable, "-m", "dashboard", "--fd", str(self.socket.fileno())]
+        """The command of a dashboard that serves on this port; its process inherits `descriptors`, then `hand_over`."""
+        return [sys.executable, "-m", "dashboard", "--fd", handed_socket.word(self.socket)]
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What `subprocess.Popen` takes as `pass_fds`."""
-        return (self.socket.fileno(),)
+        return handed_socket.inherited(self.socket)
+
+    def hand_over(self, process: subprocess.Popen[bytes]) -> None:
+        """What a started dashboard needs besides, which has a pipe as standard input."""
+        handed_socket.give(self.socket, process.pid, process.stdin)
 
     def start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         """Start a dashboard on this port, with its output on the terminal."""
         variables = {**environment, **self.admission.environment()}
-        return subprocess.Popen(self.command, stdin=subprocess.PIPE, env=variables, pass_fds=self.descriptors)
+        process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=variables, pass_fds=self.descriptors)
+        self.hand_over(process)
+        return process
 
     def close(self) -> None:
         """Release the port."""

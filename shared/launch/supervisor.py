@@ -311,6 +311,8 @@ class Supervisor:
                 )
                 for place in places(self.config.train.num_processes if name == "trainer" else 1)
             ]
+        if self._listener and name == "dashboard":
+            self._listener.hand_over(members[0])
         self._children[name] = Child(name, command, ProcessGroup(members, GRACE_SECONDS), restarts, progress, log_start)
 
     def _environment(self, name: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The token of the dashboard of a runs folder, kept so that links and open pages outlast a restart.
 
 It lies beside the run folders and never in one, because a run folder is copied and published. Only its owner can read
-it. To renew it, delete the file and start the dashboard again.
+it; on Windows, where modes say nothing, whoever may read the folder. To renew it, delete the file and start the
+dashboard again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import stat
 import uuid
 from pathlib import Path
 
+from shared.launch import end_signals
+
 NAME = ".dashboard_token"
+FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
@@ -33,17 +37,22 @@ def kept_token(runs: Path) -> str:
 
 def _read(path: Path) -> str:
     """Empty where there is none, or one that others may have read or written."""
+    if end_signals.IS_WINDOWS and path.is_symlink():  # which has no O_NOFOLLOW
+        return ""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, FLAGS)
     except OSError:
         return ""
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        owners = {os.geteuid(), path.parent.stat().st_uid}
-        if not stat.S_ISREG(status.st_mode) or status.st_uid not in owners or status.st_mode & 0o077:
+        if not stat.S_ISREG(status.st_mode) or not (end_signals.IS_WINDOWS or _is_private(status, path.parent)):
             return ""
         text = file.read(256).decode("ascii", errors="replace").strip()
     return text if TOKEN.fullmatch(text) else ""
+
+
+def _is_private(status: os.stat_result, folder: Path) -> bool:
+    return status.st_uid in (os.geteuid(), folder.stat().st_uid) and not status.st_mode & 0o077
 
 
 def _write(path: Path, token: str) -> str:

@@ -25,6 +25,7 @@ import psutil
 
 from shared.files import paths
 from shared.followers import copies
+from shared.launch import end_signals
 from shared.launch.supervisor import ROOT, wait_until_healthy
 from shared.machine import hardware
 from shared.notebook import place as places
@@ -139,7 +140,7 @@ class Session:
                     stdout=log,
                     stderr=log,
                     env=_environment(),
-                    process_group=0,
+                    **end_signals.apart(in_terminal=True),
                 )
             if not _answers(process, port):
                 raise CellError("the dashboard does not answer", f"read {self.place.local / 'dashboard.log'}")
@@ -214,14 +215,16 @@ class Session:
             encoding="utf-8",
             errors="replace",
             env=_environment(),
-            process_group=0,  # the notebook's stop button interrupts the kernel, and the kernel tells it
+            **end_signals.apart(
+                in_terminal=True
+            ),  # the notebook's stop button interrupts the kernel, and the kernel tells it
         )
         copying = _Copy(self.run.path, self.place.kept / self.name) if copies and self.place.kept else None
         try:
             _show_lines(process)
         except KeyboardInterrupt:
             _say("stopping: the step is finished and saved; this takes a moment")
-            process.send_signal(signal.SIGINT)
+            end_signals.send(process, signal.SIGINT)
             _show_lines(process)
         finally:
             if copying:
@@ -277,7 +280,8 @@ class _Copy:
             if self._ended.wait(POLL_SECONDS):
                 return
         command = _command("copy", self._run, self._kept, "--follow")
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(), process_group=0)
+        apart = end_signals.apart(in_terminal=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(), **apart)
 
     def finish(self) -> None:
         """One more pass, then the end; where it cannot be, it says so."""
@@ -285,7 +289,7 @@ class _Copy:
         self._thread.join()
         if self._process is None:
             return
-        self._process.terminate()
+        end_signals.send(self._process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self._process.wait(LAST_PASS_SECONDS) == 0:
                 _say(f"copied to {self._kept}")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from shared.errors import RunFolderError
-from shared.files.regular import read_regular
+from shared.files.regular import BINARY, read_regular
 from shared.files.replacing import replace_file
 
 Value = str | int | float | bool | None
@@ -98,7 +98,7 @@ class Appender:
             if key not in self.columns:
                 raise KeyError(key)
         line = _line(row.get(column) for column in self.columns)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | BINARY)
         try:
             size = os.fstat(descriptor).st_size
             if os.write(descriptor, line) < len(line):

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from shared.config.problems import NOISE_OF_RULES
 from shared.errors import RunFolderError
-from shared.files.regular import leads_out
+from shared.files.regular import BINARY, leads_out
 from shared.files.replacing import replace_file
 from shared.run_folder.averages import label
 from shared.run_folder.phrase import in_unit
@@ -182,7 +182,7 @@ def _append_line(path: Path, line: bytes) -> None:
     whole = whole_lines(path)
     if path.exists() and path.stat().st_size != len(whole):
         replace_file(path, whole)  # what was torn was never answered as written
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | BINARY, 0o644)
     try:
         size = os.fstat(descriptor).st_size
         if os.write(descriptor, line) < len(line):

@@ -1,7 +1,8 @@
 """Writes captions picture by picture, as a queue: what is written is kept as a change, which can be undone.
 
 Captions are written every few seconds and at the end, so that a program that is killed loses little, and the same
-command goes on. Those of one program are one change: one click undoes them. A picture whose caption somebody changes meanwhile is left alone.
+command goes on. Those of one program are one change: one click undoes them. A picture whose caption somebody changes
+meanwhile is left alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every command in the documents is run, checked against the program, or listed with the reason why it is not.
+"""Every command in the documents is run, or listed with the reason why it is not, and then checked as far as it can be.
 
-A document that gains a command nobody knows fails here.
+A document that gains a command nobody knows fails here. Most are run in test_commands_run.py, the tutorial's here.
 """
 
 from __future__ import annotations
@@ -12,56 +12,65 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch.distributed.run
 import typer.main
+from accelerate.commands import launch
+from torch.distributed.elastic.rendezvous import dynamic_rendezvous
 
 import run
+import tasks
 from shared.config.loading import load_config
 from shared.config.schema import known_keys
 from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.image_classification import classify
 from tests.conftest import ROOT, Warm, check
+from tests.docs.test_commands_run import RUN
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+OURS = ("pocket", "trainer", "evaluator", "dashboard", "shared", "examples")
 PROGRAMS = re.compile(
     r"^(?:\S*/)?(?:accelerate|apt-get|apt|brew|cd|conda|curl|darkroom|docker|export|git|hf|make|mkdocs|mlflow|nvidia-smi|"
     r"pip|pipx|podman|python3?|ssh|tensorboard|torchrun|uv|uvx|wandb|wget|run\.py|[A-Z_]+=\S+)(?:\s|$)"
 )
 SHELL = ("", "bash", "sh", "shell", "console")
 
+WHEEL = "tests/integration/test_wheel.py"
 EXECUTED = {
     "make setup": ".ci/run",
     "make check": ".ci/run",
     "make test": ".ci/run",
     "make docs": "tests/docs/test_site.py::test_every_page_of_the_documentation_is_on_the_site",
+    "python -m build --wheel": f"{WHEEL}::installed",
+    "pip install dist/darkroom-*.whl": f"{WHEEL}::installed",
+    "darkroom demo": f"{WHEEL}::test_the_demo_trains_where_the_person_is",
+    "make demo": "tests/docs/test_commands_run.py::test_the_demos",
 }
-"""Command → where it, or what it starts, is run. Commands of the tutorial are run below."""
+"""Command → where it, or what it starts, is run, besides those of the tutorial and of test_commands_run.py."""
 
+NETWORK, GPUS, DAEMON = "needs a network", "needs GPUs, or several machines", "needs a container engine"
 LEFT = {
-    "accelerate launch --multi_gpu": "needs two machines with GPUs",
+    "accelerate launch --multi_gpu": GPUS,
     "apt-get install": "needs a network and an administrator",
-    "cd my-work": "a folder of the example",
-    "darkroom demo": "the command of an installed wheel",
-    "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1": "a setting of torchrun",
-    "docker": "needs a container engine",
-    "export DARKROOM_TRACKER_PYTHON": "a setting of the trackers' environment",
-    "docker build": "needs a Docker daemon; the files are checked by tests/docs/test_containers.py",
-    "docker run": "needs a Docker daemon",
-    "docker compose": "needs a Docker daemon",
-    "export RUN=dress": "values for docker compose",
-    "hf download": "needs a network",
-    "make demo": "takes seven minutes; `run.py demo` is parsed",
+    "docker build": DAEMON,
+    "docker compose": DAEMON,
+    "docker run": DAEMON,
+    "export": "sets a variable of the shell",
+    "hf download": NETWORK,
     "make fix": "changes the files of the clone",
-    "make trackers": "needs a network",
-    "pip install": "needs a network",
-    "python -m examples.kanji.reading": "needs a run of the kanji demo",
-    "python -m build": "needs the package `build`",
-    "python -m pip install": "needs a network",
+    "make trackers": NETWORK,
+    "python -m examples.kanji.reading": "needs packages of Debian's, and a run of the kanji demo",
+    "python -m pip install": NETWORK,
     "python -m pocket.pretrain": "takes hours",
     "python -m pocket.training.unet": "takes hours",
-    "python -m venv": "Python's own",
-    "torchrun --nnodes 2": "needs two machines with GPUs",
-    "uv tool install": "needs uv and a network",
+    "python -m venv": "makes what `make setup` makes, in another place",
+    "python run.py demo --task kanji": "needs packages of Debian's with fonts and a dictionary",
+    "python run.py init DATASET_DIR": "stands for the commands of other pages",
+    "python run.py train CONFIG": "stands for the commands of other pages",
+    "python run.py train my-pictures.toml train.num_processes=7": GPUS,
+    "python run.py train pocket/unet.toml": "takes hours",
+    "torchrun": GPUS,
+    "uv tool install": NETWORK,
 }
 """Beginnings of commands that nothing here runs, with the reason."""
 NO_COMMANDS = (
@@ -117,20 +126,43 @@ def test_there_are_commands_and_every_block_without_a_language_is_one_or_is_know
 
 
 @pytest.mark.parametrize("command", ALL, ids=str)
-def test_a_command_is_checked_against_the_program_or_run_or_listed(command: Command) -> None:
+def test_a_command_is_run_or_listed(command: Command) -> None:
+    is_tutorials = command.page == TUTORIAL.relative_to(ROOT).as_posix()
+    is_run = is_tutorials or command.text in EXECUTED or command.text in RUN
+    assert is_run != any(map(command.text.startswith, LEFT)), (
+        "run this command in a test and name the test in EXECUTED, or say in LEFT why it is not run"
+    )
+
+
+@pytest.mark.parametrize("command", ALL, ids=str)
+def test_a_command_is_one_of_its_program(command: Command) -> None:
+    """Also where it is run: with other settings there than it has."""
     words = words_of_run_py(command.text)
-    if words is None:
-        target = re.fullmatch(r"make ([a-z-]+)(?: .*)?", command.text)
-        if target:
-            assert re.search(rf"^{target[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-        module = re.match(r"python -m ((?:pocket|trainer|evaluator|dashboard|shared|examples)[\w.]*)", command.text)
-        if module:
-            assert importlib.util.find_spec(module[1])
-        is_tutorials = command.page == TUTORIAL.relative_to(ROOT).as_posix()
-        assert is_tutorials or command.text in EXECUTED or any(map(command.text.startswith, LEFT)), (
-            "run this command in a test and name the test in EXECUTED, or say in LEFT why it is not run"
-        )
+    if words is not None:
+        require_ours(words)
         return
+    program, *arguments = shlex.split(command.text.partition(" && ")[0])
+    if program == "make":
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    elif program == "darkroom" or (program, arguments[0]) == ("docker", "run"):
+        require_ours(arguments[arguments.index("darkroom:cuda") + 1 :] if program == "docker" else arguments)
+    elif arguments[:1] == ["-m"] and arguments[1].partition(".")[0] in OURS:
+        assert importlib.util.find_spec(arguments[1])
+    elif program == "torchrun":
+        given = torch.distributed.run.get_args_parser().parse_args(arguments)
+        assert (given.module, importlib.util.find_spec(given.training_script) is not None) == (True, True)
+    elif program == "accelerate":
+        given = launch.launch_command_parser().parse_args(arguments[1:])
+        assert (given.module, importlib.util.find_spec(given.training_script) is not None) == (True, True)
+    elif program == "export":
+        names = [word.partition("=")[0] for word in arguments]
+        files = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("compose*.yaml"), Path(dynamic_rendezvous.__file__)]
+        read = [path.read_text(encoding="utf-8") for path in files]
+        assert [name for name in names if not any(name in text for text in read)] == []
+
+
+def require_ours(words: list[str]) -> None:
+    """The words after `run.py` are taken by its command, and its settings are settings."""
     name, *arguments = words
     found = typer.main.get_command(run.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
     if name == "classify":  # it reads its options itself
@@ -141,15 +173,21 @@ def test_a_command_is_checked_against_the_program_or_run_or_listed(command: Comm
             assert override.partition("=")[0] in known_keys()
 
 
+def test_the_config_that_nobody_has_hours_for_is_read() -> None:
+    assert load_config(ROOT / "pocket" / "unet.toml", None, tasks.settings).run.name
+
+
 def test_every_command_that_is_run_stands_in_a_document() -> None:
-    assert [text for text in EXECUTED if text not in [command.text for command in ALL]] == []
+    texts = {command.text for command in ALL}
+    assert (EXECUTED.keys() | RUN) - texts == set()
+    assert [begin for begin in LEFT if not any(text.startswith(begin) for text in texts)] == []
 
 
 def test_every_place_that_runs_a_command_exists() -> None:
     for place in EXECUTED.values():
         path, _, test = place.partition("::")
         text = (ROOT / path).read_text(encoding="utf-8")
-        assert f"def {test}(" in text if test else "make check\nmake test" in text
+        assert re.search(rf"^def {test}\(", text, re.MULTILINE) if test else "make check\nmake test" in text
 
 
 @pytest.mark.timeout(900)

@@ -112,6 +112,8 @@ class Place:
     warm: Warm
     replaced: Mapping[str, str] = field(default_factory=dict[str, str])
     count: int = 0
+    seconds: float = 240.0
+    """That a command may take."""
 
     def start(self, text: str, *more: str) -> Program:
         """Start the command as it stands in a document."""
@@ -128,6 +130,7 @@ class Place:
     def run(self, text: str, *more: str, codes: tuple[int, ...] = (0,)) -> str:
         """Run it to its end; returns what it has printed."""
         program = self.start(text, *more)
+        until(lambda: program.poll() is not None, text, self.seconds)
         assert program.wait() in codes, f"{text}\n{program.stdout()}"
         return program.stdout()
 
@@ -197,7 +200,8 @@ def loras(folder: Path, model: Path, pictures: Path, warm: Warm) -> dict[str, Pa
     """Snapshots of a run of two steps on this model: as kohya names them, and as diffusers does."""
     run = create_run(tiny_config(folder / "runs", "source", model, pictures, {"train": {"max_train_steps": 2}}))
     warm.run("trainer", run.path)
-    kohya = export.export(export.read(run, 2), "kohya", "fp32", folder / "source.safetensors")
+    kohya = folder / "source.safetensors"
+    export.export(export.read(run, 2), "kohya", "fp32", kohya)
     return {"kohya": kohya, "diffusers": run.snapshot(2) / LORA_FILE}
 
 
@@ -305,7 +309,7 @@ def test_the_command_for_several_processes(warm: Warm, tmp_path: Path, tiny_mode
 @pytest.mark.parametrize("command", DEMOS)
 def test_the_demos(warm: Warm, tmp_path: Path, command: str) -> None:
     """Two steps of each; what a demo makes first (data, a small model to begin with) is made whole."""
-    place = Place(tmp_path, warm)
+    place = Place(tmp_path, warm, seconds=1500)
     steps = ("train.max_train_steps=2", "train.snapshot_steps=2", "train.checkpointing_steps=2")
     pictures = ("evaluation.num_inference_steps=2", "evaluation.strengths=[]", "evaluation.num_prompts=2")
     place.run(command, *steps, *pictures, "evaluation.confirm_prompts=0", "evaluation.averages=0", "dashboard.port=0")

@@ -56,7 +56,7 @@ class Aim:
     def _known_hash(self, repository: str | None) -> str | None:
         """Aim gives each run a hash; it is kept in the run folder."""
         path = self._folder.tracker("aim") / HASH
-        known = path.read_text().strip() if path.exists() else ""
+        known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
         repo = (
             _package().Repo.from_path(repository, init=True) if repository else _package().Repo.default_repo(init=True)
         )
@@ -65,7 +65,7 @@ class Aim:
     def _remember(self, config: Config) -> None:
         folder, record = self._folder.tracker("aim"), self._folder.read_record()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / HASH).write_text(f"{self._run.hash}\n")
+        (folder / HASH).write_text(f"{self._run.hash}\n", encoding="utf-8")
         self._run.name = self._folder.path.name
         self._run[OURS] = {"run_id": record.run_id, "created": record.created, "base_model": dict(record.base_model)}
         for table, values in known_settings(self._folder, config).items():

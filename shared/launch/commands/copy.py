@@ -11,6 +11,7 @@ import typer
 
 from shared.errors import exit_code_of, writing
 from shared.followers import copies
+from shared.launch import end_signals
 from shared.launch.attended.say import say
 from shared.launch.commands.options import RunPath
 
@@ -21,7 +22,7 @@ def end_by_signal(copying: copies.Copying) -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         copying.finish()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in end_signals.ending():
         signal.signal(number, end)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from shared.config.loading import dashboard_options
 from shared.config.schema import DashboardConfig
 from shared.errors import ConfigError, RunFolderError, exit_code_of
+from shared.launch import end_signals
 from shared.launch.listener import listen
 from shared.launch.supervisor import child_environment, wait_until_healthy
 from shared.run_folder.run_dir import RunDir
@@ -57,7 +58,7 @@ def serve(runs: Path, wanted: DashboardConfig) -> int:
     console = Console(highlight=False, soft_wrap=True)
     listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors, folder)
     process = listener.start({**child_environment(run), "DARKROOM_RUNS": str(folder)})
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
+    for number in end_signals.ending():  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         while process.poll() is None:

@@ -12,6 +12,7 @@ import typer
 
 from shared.errors import ConfigError, exit_code_of
 from shared.followers import trackers
+from shared.launch import end_signals
 from shared.launch.attended.say import say
 from shared.launch.commands.options import RunPath
 from shared.launch.supervisor import child_environment
@@ -55,13 +56,14 @@ def deliver(run: RunDir, names: Sequence[str], *, skip_model_upload: bool = Fals
     def end(_number: int, _frame: FrameType | None) -> None:
         for process in members.values():
             if process.poll() is None:
-                process.terminate()
+                end_signals.send(process, signal.SIGTERM)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in end_signals.ending():
         signal.signal(number, end)
     for name in dict.fromkeys(names):
         command = trackers.command(name, run.path, name, *options)
-        members[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment(run), process_group=0)
+        apart = end_signals.apart(in_terminal=True)
+        members[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=child_environment(run), **apart)
     codes = {name: process.wait() for name, process in members.items()}
     for name, code in codes.items():
         status = read_status(run, "tracker", name)

@@ -27,7 +27,7 @@ from watchdog.observers import Observer
 
 from shared.errors import RunFolderError, exit_code_of
 from shared.files.publication import sweep
-from shared.launch import parent_watch
+from shared.launch import end_signals, parent_watch
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
@@ -159,7 +159,7 @@ def main() -> int:
     with hold_role(run, "importer") as status:
         sweep(run.staging)
         importer = Importer(run, status, follows=arguments.follow, patience=arguments.patience)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in end_signals.ending():
             signal.signal(number, importer.end)
         parent_watch.watch(importer.end)
         with watching(importer):

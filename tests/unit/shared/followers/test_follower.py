@@ -160,7 +160,9 @@ def test_a_tracker_that_fails_is_a_notice_and_is_tried_again(fake: FakeRun) -> N
         until(lambda: begins() > 3, "several tries")
         said = notices()
         assert said
-        assert [text.partition(",")[0] for text in said] == ["toy: the toy is not reachable"], "it is said once"
+        assert [text.partition(";")[0] for text in said] == ["toy: the server of toy cannot be reached"], (
+            "it is said once"
+        )
         (folder / "fails").unlink()
         until(lambda: told(fake.run, "train") == columns(fake.run)["train"], "another try")
         until(lambda: (notices() or ("",))[-1] == "toy: works again; what it had missed is delivered", "its end")
@@ -197,7 +199,7 @@ def test_a_terminal_gets_a_sentence_and_a_log_where_it_failed(
     monkeypatch.setattr("sys.stderr.isatty", lambda: in_terminal)
     assert not follow(fake.run)
     record = next(record for record in caplog.records if "the tracker toy failed" in record.getMessage())
-    assert "the toy is not reachable" in record.getMessage()
+    assert "the server of toy cannot be reached; start it" in record.getMessage()
     assert bool(record.exc_info) is not in_terminal
 
 
