@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from shared.errors import RunFolderError
 from shared.files.publication import read_manifest, remove, verify
 from shared.run_folder import checkpoints
 from shared.run_folder.run_dir import RunDir
+
+log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "adapter.safetensors"
 AVERAGE_FILE = "ema.safetensors"
@@ -122,12 +125,18 @@ def require_same_stream(run: RunDir, step: int, examples_per_step: int) -> None:
 
 
 def retain(run: RunDir, limit: int) -> None:
-    """Delete the oldest checkpoints beyond `limit`, after checking that the newest one is undamaged."""
+    """Delete the oldest checkpoints beyond `limit`, after checking that the newest one is undamaged.
+
+    One that Windows does not let go of, because somebody reads it, is left to the next save.
+    """
     steps = sorted(run.published_checkpoints())
     if len(steps) > limit:
         verify(run.checkpoint(steps[-1]))
         for step in steps[:-limit]:
-            remove(run.staging, run.checkpoint(step))
+            try:
+                remove(run.staging, run.checkpoint(step))
+            except PermissionError as error:
+                log.warning("the checkpoint of step %s is not deleted yet: %s", step, error)
 
 
 def is_finite(checkpoint: Checkpoint) -> bool:

@@ -194,3 +194,23 @@ def test_nothing_is_deleted_while_the_newest_is_not_proven(run: RunDir) -> None:
     with pytest.raises(RunFolderError, match=r"adapter\.safetensors"):
         retain(run, limit=2)
     assert steps_in(run.checkpoints) == {2, 4, 6}
+
+
+def test_a_checkpoint_that_windows_does_not_let_go_of_is_deleted_at_the_next_save(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (2, 4, 6):
+        save(run, step)
+    true = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self == run.checkpoint(2):
+            raise PermissionError(13, "Access is denied")
+        return true(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        retain(run, limit=1)
+    assert steps_in(run.checkpoints) == {2, 6}
+    retain(run, limit=1)
+    assert steps_in(run.checkpoints) == {6}

@@ -16,9 +16,9 @@ NOTHING_LOST = "it is tried again, and nothing is lost"
     [
         (
             "API request to http://me:secret@127.0.0.1:5000/api/2.0/mlflow/experiments/get-by-name failed with "
-            "exception HTTPConnectionPool(host='127.0.0.1', port=5000): Max retries exceeded with url: /api/2.0 (Caused by "
-            "NewConnectionError('<urllib3.connection.HTTPConnection object at 0x7f>: Failed to establish a new "
-            "connection: [Errno 111] Connection refused'))",
+            "exception HTTPConnectionPool(host='127.0.0.1', port=5000): Max retries exceeded with url: /api "
+            "(Caused by NewConnectionError('<urllib3.connection.HTTPConnection object at 0x7f>: Failed to "
+            "establish a new connection: [Errno 111] Connection refused'))",
             f"http://127.0.0.1:5000 cannot be reached; start it or check its address: {NOTHING_LOST}",
         ),
         (
