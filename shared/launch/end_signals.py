@@ -39,6 +39,8 @@ def apart(*, in_terminal: bool = False, is_windows: bool = IS_WINDOWS) -> Apart:
     return {"process_group": 0} if in_terminal else {"start_new_session": True}
 
 
-def send(process: subprocess.Popen[bytes], number: signal.Signals, *, is_windows: bool = IS_WINDOWS) -> None:
+def send(
+    process: subprocess.Popen[bytes] | subprocess.Popen[str], number: signal.Signals, *, is_windows: bool = IS_WINDOWS
+) -> None:
     """Ask a program that was started `apart` to end."""
     process.send_signal(CTRL_BREAK_EVENT if is_windows else number)
