@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 from evaluator import work_queue
 from evaluator.evaluate import skip
@@ -22,7 +23,6 @@ from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import Status, snapshots_may_come
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, Work
-from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in, strength_of
 from shared.run_folder.sharing.leases import drop_dead_claims
@@ -35,6 +35,30 @@ Outcome = Literal[0, 3, 4]
 MAX_TRIES = 5
 """Attempts that run out of memory before the evaluation fails."""
 RETRY_SECONDS = 60.0
+
+
+class Told(Protocol):
+    """What is said of a result."""
+
+    @property
+    def status(self) -> str:
+        """`ok`, `failed` or `skipped`."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is not `ok`."""
+        ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Stage → wall time."""
+        ...
+
+    @property
+    def memory(self) -> Mapping[str, float]:
+        """MiB at the peak."""
+        ...
 
 
 @dataclass
@@ -105,10 +129,12 @@ class Agenda:
         """Another evaluator is at work on it; what comes after that can be shared."""
         return works == [Work(BASE_MODEL)] and not self.rests(works[0])
 
-    def tell(self, work: Work, result: EvaluationResult, where: str = "") -> None:
+    def tell(self, work: Work, result: Told, where: str = "") -> None:
         """Log what came out."""
         kind, name = work.kind.removesuffix("s"), self.name(work.step)
-        log.info("%s of %s%s: %s %s %s %s", kind, name, where, *_facts(result))
+        log.info(
+            "%s of %s%s: %s %s %s %s", kind, name, where, result.status, result.reason, result.seconds, result.memory
+        )
         if work.kind == "confirmations" and result.status == "failed":
             self.status.notice(f"{self.name(work.step)} could not be evaluated again: {result.reason}")
 
@@ -154,7 +180,3 @@ class Agenda:
                 )
             elif pending.work_of(self.run, request) is None:
                 requests.answer(self.run, request, "done", request.step or BASE_MODEL)
-
-
-def _facts(result: EvaluationResult) -> tuple[object, ...]:
-    return result.status, result.reason, result.seconds, result.memory

@@ -24,6 +24,7 @@ import psutil
 from shared.config.schema import Config
 from shared.followers import trackers
 from shared.launch import end_signals, parent_watch
+from shared.launch.fleet import Fleet
 from shared.launch.left import left, named
 from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
@@ -81,6 +82,8 @@ class Supervisor:
     on_evaluated: Callable[[int], None]
     importer: list[str] | None = None
     """The command of the program that takes another trainer's snapshots, in place of ours."""
+    fleet: Fleet = field(default_factory=Fleet)
+    """Where it is evaluated."""
     with_evaluator: bool = True
     with_dashboard: bool = True
     linger: bool = False
@@ -116,7 +119,7 @@ class Supervisor:
     def _start_all(self) -> None:
         self._start(self._maker, self.importer or python_module("trainer", self.run.path))
         if self.with_evaluator:
-            self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
+            self._start("evaluator", python_module(*self.fleet.evaluator(self.run.path, "--follow")))
         for name in self._trackers:
             tracker = name.removeprefix(TRACKER)
             self._start(name, trackers.command(tracker, self.run.path, tracker))
@@ -177,7 +180,7 @@ class Supervisor:
         if waiting := named(unevaluated(self.run)):
             ended = "no further LoRAs are awaited" if self.importer else "training has ended"
             self.say(f"{ended}; still to be evaluated: {waiting} (Ctrl-C leaves them)")
-        self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
+        self._children["evaluator"].command = python_module(*self.fleet.evaluator(self.run.path, "--once"))
         drains, announced = False, set[str]()
         while "evaluator" not in self._failures and not self._signals:
             if self._stopped_early and not (left_to_evaluate(self.run) or self._hears("evaluator")):

@@ -60,6 +60,11 @@ class Status:
         self._thread.start()
 
     @property
+    def name(self) -> str:
+        """Of its record, and of its log: `evaluator-2`."""
+        return self._path.stem
+
+    @property
     def record(self) -> ProcessStatus:
         """The last record written."""
         return self._record

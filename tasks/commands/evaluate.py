@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 import tasks
+from shared.cluster import address
 from shared.config import one_call
-from shared.errors import ModelError, exit_code_of
+from shared.errors import ConfigError, ModelError, exit_code_of
 from shared.errors import report as report_error
 from shared.launch.attended import evaluated
 from shared.launch.attended.say import say
-from shared.launch.commands.options import DEFAULT_TASK, New
+from shared.launch.commands.options import DEFAULT_TASK, New, On
+from shared.launch.fleet import Fleet
 from shared.launch.left import left
 from shared.launch.resume import adopt_places
 from shared.run_folder.run_dir import open_run
@@ -62,11 +64,20 @@ def evaluate(
     new: New = False,
     only_list: Annotated[bool, typer.Option("--list", help="Say what would be evaluated, and change nothing.")] = False,
     dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.", rich_help_panel=LORAS)] = True,
+    on: On = "",
+    evaluators: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --on: how many; when absent, one for each GPU, or two for each machine without."
+        ),
+    ] = None,
 ) -> None:
     """Evaluate the snapshots of a run that have no result yet, or the LoRAs that another trainer saves in a folder.
 
     Any number of these may share the work on a run folder. LoRAs become a run folder of their own; nothing is written
     beside them.
+
+    With --on, evaluators on the machines of a cluster of Ray share it.
 
     Exit codes, of --once and of --follow: 0 everything is evaluated, 3 nothing was left to do, 4 try again (something
     is left, another evaluator is still at work, or memory did not suffice), 5 it will not work before someone mends the
@@ -79,14 +90,22 @@ def evaluate(
         "copies": copy, "new": new, "overrides": tuple(settings or ()),
     }  # fmt: skip
 
+    fleet = Fleet(on, evaluators)
+
     def of_loras() -> int:
         foreign = importlib.import_module(tasks.command(DEFAULT_TASK, "foreign"))
         if only_list:
             foreign.show_folder(run, say, **options)
             return 0
-        return foreign.evaluate_folder(run, follows=follow, patience=patience, with_dashboard=dashboard, **options)
+        return foreign.evaluate_folder(
+            run, follows=follow, patience=patience, with_dashboard=dashboard, fleet=fleet, **options
+        )
 
     def body() -> int:
+        if evaluators and not on:
+            raise ConfigError("--evaluators is of a cluster", "give --on, too; or start this command several times")
+        if on:
+            address.parse(on)  # refuses what is none
         if not (run / "run.json").is_file():
             return of_loras()
         opened = open_run(run)
@@ -102,6 +121,6 @@ def evaluate(
         except ModelError as error:
             report_error(error)
             return evaluated.CANNOT_EVALUATE
-        return evaluated.evaluate(opened, for_this_call, follows=follow)
+        return evaluated.evaluate(opened, for_this_call, follows=follow, fleet=fleet)
 
     raise typer.Exit(exit_code_of(body))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from shared.launch.attended.foreground import foreground
+from shared.launch.fleet import Fleet
 from shared.launch.supervisor import child_environment, python_module
 from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate
@@ -35,11 +36,11 @@ def code_of_work(run: RunDir, before: int) -> int:
     return 0 if num_results(run) > before else NOTHING_TO_DO
 
 
-def evaluate(run: RunDir, settings: Sequence[str] = (), *, follows: bool) -> int:
+def evaluate(run: RunDir, settings: Sequence[str] = (), *, follows: bool, fleet: Fleet) -> int:
     """Evaluate what a run folder has, in the foreground; the exit code. settings: for this call (`one_call`)."""
     Retries(run).retry()
     before, console = num_results(run), Console(highlight=False)
-    program = python_module("evaluator", run.path, *settings, "--follow" if follows else "--once")
+    program = python_module(*fleet.evaluator(run.path, *settings, "--follow" if follows else "--once"))
     code = foreground(program, child_environment(run))
     if code in EVALUATED:
         console.print(EVALUATED[code] if not follows else "")

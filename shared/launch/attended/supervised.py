@@ -9,6 +9,7 @@ from shared.config.schema import Config
 from shared.followers.webhook import Webhook
 from shared.launch import power, shutdown
 from shared.launch.attended.say import say
+from shared.launch.fleet import Fleet
 from shared.launch.supervisor import Supervisor
 from shared.launch.terminal import Terminal, summarise
 from shared.run_folder.run_dir import RunDir
@@ -22,6 +23,7 @@ def supervise(
     with_evaluator: bool = True,
     with_dashboard: bool = True,
     importer: list[str] | None = None,
+    fleet: Fleet | None = None,
     said: Sequence[str] = (),
 ) -> int:
     """Run the programs of a run to its end.
@@ -48,6 +50,7 @@ def supervise(
             render=terminal.render,
             on_evaluated=on_evaluated,
             importer=importer,
+            fleet=fleet or Fleet(),
             with_evaluator=with_evaluator,
             with_dashboard=with_dashboard,
             linger=sys.stdin.isatty() and terminal.console.is_terminal,

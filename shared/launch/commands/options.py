@@ -16,4 +16,12 @@ AllowChange = Annotated[
     list[str] | None, typer.Option(metavar="KEY", help="Resume with another value of this setting. Repeatable.")
 ]
 TaskName = Annotated[str, typer.Option("--task", help="What is learnt, as `run.task` names it.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="CLUSTER",
+        help="A cluster of Ray: ray (one on this machine, for this command), ray://HOST:10001, or HOST:6379.",
+    ),
+]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]

@@ -95,6 +95,15 @@ def drop_dead_claims(run: RunDir) -> None:
             path.unlink(missing_ok=True)
 
 
+def release(run: RunDir, host: str, pid: int, process_started: float) -> None:
+    """Drop the claims of a process that is known to be dead, of another machine too, without waiting for the lease."""
+    with FileLock(run.claims / ".lock"):
+        for path in run.claims.rglob("step-*.json"):
+            claim = _read(path)
+            if claim and (claim.host, claim.pid, claim.process_started) == (host, pid, process_started):
+                path.unlink(missing_ok=True)
+
+
 def _folder(run: RunDir, kind: ResultKind) -> Path:
     return run.claims if kind == "evaluations" else run.claims / kind
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from shared.launch.attended.evaluated import EVALUATED, NOTHING_TO_DO, code_of_work, num_results
 from shared.launch.attended.say import say
 from shared.launch.attended.supervised import supervise
+from shared.launch.fleet import Fleet
 from shared.launch.supervisor import python_module
 from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate
@@ -19,7 +20,9 @@ IMPORTER = f"{__package__}.importer"
 """The program that takes what comes later."""
 
 
-def evaluate(folder: Path, options: Options, *, follows: bool, patience: float, with_dashboard: bool) -> int:
+def evaluate(
+    folder: Path, options: Options, *, follows: bool, patience: float, with_dashboard: bool, fleet: Fleet
+) -> int:
     """The exit code. patience: minutes without another file after which `follows` ends; 0: never."""
     said: list[str] = []
 
@@ -34,5 +37,5 @@ def evaluate(folder: Path, options: Options, *, follows: bool, patience: float, 
         return NOTHING_TO_DO
     importer = python_module(IMPORTER, run.path, "--patience", patience, *(["--follow"] if follows else []))
     before = num_results(run)
-    code = supervise(run, run.read_config(), with_dashboard=with_dashboard, importer=importer, said=said)
+    code = supervise(run, run.read_config(), with_dashboard=with_dashboard, importer=importer, fleet=fleet, said=said)
     return code or code_of_work(run, before)

@@ -1,0 +1,1 @@
+"""A cluster of Ray: its address as people give it, and the connection."""
