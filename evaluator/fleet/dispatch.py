@@ -14,7 +14,8 @@ from typing import Protocol
 
 from evaluator.agenda import DONE, TRY_AGAIN, Agenda, Outcome
 from evaluator.fleet.member import News
-from shared.run_folder.pending import Work, is_done
+from shared.run_folder.pending import Work
+from shared.run_folder.run_dir import steps_in
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Dispatch:
         self._published = {
             work: when
             for work, when in self._published.items()
-            if now - when < SEEN_SECONDS and not is_done(self.agenda.run, work)
+            if now - when < SEEN_SECONDS and work.step not in steps_in(self.agenda.run.path / work.kind)
         }
         return [work for work in works if work not in self._published]
 
