@@ -12,19 +12,19 @@ from dashboard.text.formatting import difference as difference_to
 from dashboard.text.formatting import measured, metric_name
 from dashboard.text.language import say
 from shared.run_folder.averages import label
+from shared.run_folder.compared import samples_of, seen_alike, shared_pairs
 from shared.run_folder.file_to_ship import FileState
 from shared.run_folder.known_settings import Settings, is_of_training
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best
-from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.statistics.paired import Estimate, by_prompt, difference
 
 UNIMPORTANT = frozenset(
     {"run", "dashboard", "data.cache_dir", "evaluation.rescan_seconds", "train.checkpoints_total_limit"}
 )
 """Sections and settings that change neither what a run learns nor how it is evaluated."""
-DRAWN_ALIKE = ("scheduler", "num_inference_steps", "guidance_scale", "resolution")
 
 
 @dataclass(frozen=True)
@@ -62,30 +62,6 @@ def evaluated_otherwise(contestants: Sequence[Contestant], baseline: str) -> lis
     return [one.name for one in others if pinned and pinned.evaluated and not shared_pairs(one, pinned)]
 
 
-def shared_pairs(one: Contestant, other: Contestant) -> frozenset[str]:
-    """Ids of the held-out pairs that both runs drew with the same caption and settings, and compared with the same real
-    picture; empty where nothing of the two compares."""
-    if one.evaluated is None or other.evaluated is None:
-        return frozenset()
-    if _drawn(one.evaluated) != _drawn(other.evaluated):
-        return frozenset()
-    return frozenset(pair for pair, _, _ in _pairs(one, one.evaluated) & _pairs(other, other.evaluated))
-
-
-def _drawn(evaluated: EvaluationResult) -> list[Any]:
-    return [evaluated.generation.get(key) for key in DRAWN_ALIKE]
-
-
-def _pairs(one: Contestant, evaluated: EvaluationResult) -> set[tuple[str, str, str]]:
-    pairs = {sample.prompt_id: sample.prompt for sample in evaluated.samples}
-    return {(pair, prompt, one.references.get(pair, "")) for pair, prompt in pairs.items()}
-
-
-def samples_of(evaluated: EvaluationResult, pairs: frozenset[str]) -> list[Sample]:
-    """Those of these pairs."""
-    return [sample for sample in evaluated.samples if sample.prompt_id in pairs]
-
-
 def change(one: Contestant, other: Contestant, name: str) -> Estimate | None:
     """A metric of `one` minus that of `other`, over the prompts they share; None where it was not scored alike."""
     if one.evaluated is None or other.evaluated is None or not seen_alike(one, other, name):
@@ -93,12 +69,6 @@ def change(one: Contestant, other: Contestant, name: str) -> Estimate | None:
     pairs = shared_pairs(one, other)
     ours, theirs = (by_prompt(samples_of(evaluated, pairs), name) for evaluated in (one.evaluated, other.evaluated))
     return difference(ours, theirs)
-
-
-def seen_alike(one: Contestant, other: Contestant, name: str) -> bool:
-    """Whether the same encoder stands behind a metric of both."""
-    ours, theirs = (_seen_with(run.evaluated, name) if run.evaluated else None for run in (one, other))
-    return ours == theirs
 
 
 def _score(one: Contestant, columns: Sequence[Column], pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
@@ -124,12 +94,6 @@ def _change(one: Contestant, pinned: Contestant, column: Column) -> str:
         return text
     arrows = (" ▲", " ▼") if column.worsening > 0 else (" ▼", " ▲")
     return text + (arrows[0] if found.is_below_zero else arrows[1] if found.is_above_zero else "")
-
-
-def _seen_with(evaluated: EvaluationResult, name: str) -> Any:
-    """The encoder behind a metric: its weights, wherever they lie; its name where it has none."""
-    encoder = evaluated.encoders.get(name) or {}
-    return encoder.get("digest") or encoder
 
 
 def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dashboard.data.comparison import Contestant, change, samples_of, seen_alike, shared_pairs
+from dashboard.data.comparison import Contestant, change
 from dashboard.story.gains import num_won
 from dashboard.story.wording import of_units, short
 from dashboard.text.language import counting, say
+from shared.run_folder.compared import lead, shared_pairs
 from shared.run_folder.metric_descriptions import Column, compared_in_any
-from shared.statistics.composite import Mixture, composite, mix, scales_of
-from shared.statistics.paired import LEVEL, PromptValues, by_prompt, estimate
+from shared.statistics.composite import Mixture, mix, scales_of
+from shared.statistics.paired import LEVEL, estimate
 
 MAX_NAMED = 3
 """Prompts named in a line."""
@@ -67,28 +68,10 @@ def _winner(rivals: Sequence[Contestant], mixture: Mixture) -> Contestant | None
     level = 1 - (1 - LEVEL) / (len(rivals) - 1)
 
     def beats(one: Contestant, other: Contestant) -> bool:
-        found = estimate(_lead(one, other, mixture).values(), level)
+        found = estimate(lead(one, other, mixture).values(), level)
         return found is not None and found.is_above_zero
 
     return next((one for one in rivals if all(beats(one, other) for other in rivals if other is not one)), None)
-
-
-def _lead(one: Contestant, other: Contestant, mixture: Mixture) -> PromptValues:
-    """Prompt → how much better `one` is, in all that is weighed and that both have alike; empty where that is
-    nothing."""
-    if one.evaluated is None or other.evaluated is None:
-        return {}
-    pairs = shared_pairs(one, other)
-    ours, theirs = samples_of(one.evaluated, pairs), samples_of(other.evaluated, pairs)
-    deltas: dict[str, PromptValues] = {}
-    shares = mixture.shares or mixture.shares_alone
-    for name in shares:
-        mine, its = by_prompt(ours, name), by_prompt(theirs, name)
-        if seen_alike(one, other, name) and mine.keys() & its.keys():
-            deltas[name] = {prompt: mine[prompt] - its[prompt] for prompt in mine if prompt in its}
-    total = sum(shares[name] for name in deltas)
-    usable = Mixture({name: shares[name] / total for name in deltas}, mixture.units)
-    return {prompt: -value for prompt, value in composite(deltas, usable).items()}
 
 
 def _beside(pinned: Contestant, other: Contestant, mixture: Mixture) -> str:
@@ -134,13 +117,13 @@ def _sorted(pinned: Contestant, other: Contestant) -> tuple[list[Column], list[C
 
 def _in_wins(pinned: Contestant, other: Contestant, mixture: Mixture) -> str:
     """In prompts, all metrics together."""
-    lead = _lead(pinned, other, mixture)
-    if not lead:
+    gains = lead(pinned, other, mixture)
+    if not gains:
         return ""
     first, num = max(
-        (pinned, num_won(lead)), (other, sum(value < 0 for value in lead.values())), key=lambda one: one[1]
+        (pinned, num_won(gains)), (other, sum(value < 0 for value in gains.values())), key=lambda one: one[1]
     )
-    won = of_units(num, len(lead), pinned.descriptions.words.prompt)
+    won = of_units(num, len(gains), pinned.descriptions.words.prompt)
     return " " + say("All together, {run} is better on {won}.", run=first.name, won=won)
 
 
