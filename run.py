@@ -38,6 +38,7 @@ from tasks.commands.doctor import doctor
 from tasks.commands.evaluate import evaluate
 from tasks.commands.init import init
 from tasks.commands.score import score
+from tasks.commands.sweep import sweep
 from tasks.commands.train import train
 
 
@@ -75,6 +76,7 @@ COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
     demo: {},
     init: {},
     train: {},
+    sweep: {},
     classify: {**PASSES_ON, "help_option_names": []},
     dashboard: {},
     evaluate: {},

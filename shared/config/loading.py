@@ -48,7 +48,7 @@ def load_config(path: Path, overrides: list[str] | None = None, settings_of: Set
     Raises:
         ConfigError: the file cannot be read, or any key or value is wrong; all problems in one message.
     """
-    tree = _read_toml(path)
+    tree = read_toml(path)
     path_settings.beside(tree, path.parent)
     given, problems = parse_overrides(overrides or [])
     is_of_a_run = (path.parent / "run.json").is_file()  # its config.toml has the steps computed from the epochs, too
@@ -144,7 +144,12 @@ def dashboard_options(
         raise ConfigError("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())) from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tree of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
     if path.suffix.lower() in OTHER_FORMATS:
         raise ConfigError(
             f"{path} is {OTHER_FORMATS[path.suffix.lower()]}, settings are read from TOML",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from shared.config.schema import Config
 from shared.followers.webhook import Webhook
-from shared.launch import power, shutdown
+from shared.launch import parent_watch, power, shutdown
 from shared.launch.attended.say import say
 from shared.launch.fleet import Fleet
 from shared.launch.supervisor import Supervisor
@@ -30,6 +30,7 @@ def supervise(
 
     sentences: said at the start. importer: in place of the trainer. said: what a program need not say again.
     """
+    parent_watch.watch()  # a sweep may have started this `run.py`
     shutdown.end_display(run, say)
     say(f"run folder: {run.path}")
     with Terminal(run, said) as terminal:

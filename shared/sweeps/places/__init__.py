@@ -1,0 +1,1 @@
+"""Where trials run: on this machine, one after another, or wherever Ray has room."""

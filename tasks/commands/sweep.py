@@ -1,0 +1,79 @@
+"""`run.py sweep`: many settings tried, each as an ordinary run."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import tasks
+from shared.errors import ConfigError, TrainingError, exit_code_of
+from shared.launch import end_signals
+from shared.launch.attended.say import say
+from shared.sweeps import study, sweep_file, table
+from shared.sweeps.opening import opened
+from shared.sweeps.places.here import Here
+from shared.sweeps.sweep_dir import SweepDir
+from shared.sweeps.sweep_file import Sweep
+from shared.sweeps.sweeping import MAX_FAILURES, Sweeping
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, or the folder of a sweep.")],
+    status: Annotated[bool, typer.Option("--status", help="Only show what is known by now.")] = False,
+) -> None:
+    """Try many settings, stop what is surely worse, name the winner; the same command again goes on.
+
+    Exit codes: 0 finished, or saved and stopped as asked, 2 wrong sweep file, config, data set or folder, 4 three
+    trials in a row have failed, 1 anything else.
+    """
+
+    def body() -> int:
+        if file.is_dir():
+            return _show(SweepDir(file), Console(highlight=False))
+        problems = [] if study.is_installed() else [f"optuna is not installed: {study.INSTALL}"]
+        read = sweep_file.read(file, tasks.settings, problems)
+        if status:
+            return _show(SweepDir(read.folder), Console(highlight=False))
+        return _sweep(read)
+
+    raise typer.Exit(exit_code_of(body))
+
+
+def _sweep(read: Sweep) -> int:
+    with opened(read, lambda: _held_out(read)) as folder:
+        say(f"sweep folder: {folder.path}")
+        sweeping = Sweeping(read, folder, study.Study(folder.journal, read), Here())
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            sweeping.stop()
+            say(f"{signal.Signals(number).name}: trials save and end; the same command goes on")
+
+        for number in end_signals.ending():
+            signal.signal(number, stop)
+        found = sweeping.run()
+    table.show(found, Console(highlight=False))
+    if sweeping.has_given_up:
+        raise TrainingError(
+            f"{MAX_FAILURES} trials in a row have failed; the last one: {found.trials[-1].reason}",
+            "cure that and run the same command again, which goes on with the next trial",
+        )
+    return 0
+
+
+def _held_out(read: Sweep) -> Sequence[str]:
+    """The pairs of every trial, whatever its seed. Whoever is asked checks the data set and the base model."""
+    return tasks.find(read.config.run.task).plan(read.config, say).dataset.held_out
+
+
+def _show(folder: SweepDir, console: Console) -> int:
+    record = folder.read_record()
+    if record is None:
+        raise ConfigError(f"{folder.path} holds no sweep yet", "give a sweep file, and leave --status out")
+    table.show(record, console)
+    return 0
