@@ -74,17 +74,20 @@ class Standing:
 
 
 def standing(trials: Sequence[Placed]) -> Standing:
-    """Of trials with a composite. A setting that may be shipped comes before one that may not; then one with all seeds
-    before one with fewer, because the best of many single trials is the luckiest one as well; then the lower composite
-    wins."""
+    """Of trials with a composite. A setting that may be shipped comes before one that may not; where some have several seeds,
+    these come before the others, because the best of many single trials is the luckiest one as well; then the lower
+    composite wins."""
     groups: dict[Hashable, list[Placed]] = {}
     for trial in trials:
         groups.setdefault(trial.setting, []).append(trial)
     settings = [Setting(tuple(group)) for group in groups.values()]
     settings = [setting for setting in settings if setting.composite]
-    num_seeds = max((len(setting.trials) for setting in settings), default=1)
+    some_repeated = any(len(setting.trials) > 1 for setting in settings)
     ranked = tuple(
-        sorted(settings, key=lambda one: (one.flagged, len(one.trials) < num_seeds, one.mean, one.trials[0].number))
+        sorted(
+            settings,
+            key=lambda one: (one.flagged, some_repeated and len(one.trials) < 2, one.mean, one.trials[0].number),
+        )
     )
     level = 1 - (1 - LEVEL) / max(1, len(ranked) - 1)
     gap = difference(ranked[0].composite, ranked[1].composite, level) if len(ranked) > 1 else None

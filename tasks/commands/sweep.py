@@ -61,7 +61,7 @@ def _sweep(read: Sweep) -> int:
     if sweeping.has_given_up:
         raise TrainingError(
             f"{MAX_FAILURES} trials in a row have failed; the last one: {found.trials[-1].reason}",
-            "cure that and run the same command again, which goes on with the next trial",
+            "mend what is wrong, then run the same command again, which goes on with the next trial",
         )
     return 0
 

@@ -75,7 +75,7 @@ LEFT = {
 """Beginnings of commands that nothing here runs, with the reason."""
 NO_COMMANDS = (
     "001.", "data/", "file_name,", "project/", "run.py          the commands", "runs/<name>/",
-    "my-work/", "# portraits", "{",
+    "my-work/", "runs/my-sweep/", "# portraits", "{",
 )  # fmt: skip
 """How other blocks without a language begin: trees, tables, JSON, prompts."""
 

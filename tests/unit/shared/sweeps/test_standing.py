@@ -27,7 +27,7 @@ def test_trials_of_one_setting_are_one_and_their_deviation_is_the_noise_floor() 
         placed(n, key, mean) for n, (key, mean) in enumerate((k, m) for k, means in values.items() for m in means)
     ]
     found = standing([*trials, placed(9, "c", -3.0)])
-    assert [setting.trials[0].setting for setting in found.settings] == ["a", "b", "c"], "more seeds come first"
+    assert [setting.trials[0].setting for setting in found.settings] == ["a", "b", "c"], "several seeds come first"
     assert found.settings[0].mean == pytest.approx(statistics.mean(values["a"]))
     assert found.noise
     squares = sum(statistics.variance(group) * (len(group) - 1) for group in values.values())
@@ -35,7 +35,7 @@ def test_trials_of_one_setting_are_one_and_their_deviation_is_the_noise_floor() 
     assert (found.noise.num_settings, found.noise.num_trials) == (2, 5)
     margin = stats.t.ppf(0.975, 3) * found.noise.deviation * (1 / 3 + 1 / 2) ** 0.5
     assert found.noise.margin == pytest.approx(margin)
-    assert found.within_noise is (abs(found.settings[0].mean - found.settings[1].mean) <= margin)
+    assert found.within_noise == (abs(found.settings[0].mean - found.settings[1].mean) <= margin)
 
 
 def test_the_interval_to_the_runner_up_is_paired_and_holds_for_all_settings() -> None:

@@ -133,8 +133,8 @@ def test_all_problems_come_in_one_error_and_nothing_is_written(tmp_path: Path) -
     done = run_python(ROOT / "run.py", "sweep", path)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: unknown key sweep.num_trial, did you mean sweep.num_trials?",
-        "       sweep.sampler is 'best', must be 'tpe', 'random' or 'grid'",
+        "error: sweep.sampler is 'best', must be 'tpe', 'random' or 'grid'",
+        "       unknown key sweep.num_trial, did you mean sweep.num_trials?",
         "       unknown key resource, did you mean [resources]?",
         "       lora.rank is 0, must be greater than or equal to 1",
         '       [space] is empty: list what is searched, such as "lora.rank" = [4, 8, 16]',
