@@ -74,8 +74,8 @@ class Standing:
 
 
 def standing(trials: Sequence[Placed]) -> Standing:
-    """Of trials with a composite. A setting that may be shipped comes before one that may not; where some have several seeds,
-    these come before the others, because the best of many single trials is the luckiest one as well; then the lower
+    """Of trials with a composite. A setting that may be shipped comes before one that may not; where some have several
+    seeds, these come before the others, because the best of many single trials is the luckiest one as well; then the lower
     composite wins."""
     groups: dict[Hashable, list[Placed]] = {}
     for trial in trials:

@@ -27,7 +27,7 @@ STEPS = (10, 20, 30)
 LOSS = Column(name="look", meaning="how far off", direction="lower", role="loss", weight=1.0)
 METRICS = MetricDescriptions(metrics=(MetricDescription(name="look", columns=(LOSS,)),))
 Score = Callable[[Mapping[str, Any], int, int], float]
-"""(settings as `section.key`, step, number of the prompt) → the loss; the base model's is 1 and a tenth of the number."""
+"""(settings as `section.key`, step, number of the prompt) → the loss; the base model's is `base_loss`."""
 
 
 def base_loss(prompt: int) -> float:

@@ -32,7 +32,7 @@ def results(folder: Path, *, better: dict[int, float], noise: float = 0.02, seed
     return found
 
 
-def judged(trial: Results, *rivals: Results, min_snapshots: int = 2):  # noqa: ANN201
+def judged(trial: Results, *rivals: Results, min_snapshots: int = 2):
     yardstick = Yardstick.of(trial)
     assert yardstick
     return surely_worse(trial, dict(enumerate(rivals)), yardstick, min_snapshots)

@@ -238,7 +238,7 @@ def test_every_trial_is_evaluated_on_the_same_pairs_whatever_its_seed(make: Call
 
 def test_two_sweeps_of_one_name_are_refused(make: Callable[..., Sweep]) -> None:
     sweep = make()
-    with opened(sweep, tuple), pytest.raises(RunFolderError, match="another `run.py sweep`"), opened(sweep, tuple):
+    with opened(sweep, tuple), pytest.raises(RunFolderError, match=r"another `run\.py sweep`"), opened(sweep, tuple):
         pass
 
 
