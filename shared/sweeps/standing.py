@@ -74,9 +74,10 @@ class Standing:
 
 
 def standing(trials: Sequence[Placed]) -> Standing:
-    """Of trials with a composite. A setting that may be shipped comes before one that may not; where some have several
-    seeds, these come before the others, because the best of many single trials is the luckiest one as well; then the lower
-    composite wins."""
+    """Of trials with a composite. A setting that may be shipped comes before one that may not. Where some have several
+    seeds, these come before the others, because the best of many single trials is the luckiest one as well. Then the
+    lower composite wins.
+    """
     groups: dict[Hashable, list[Placed]] = {}
     for trial in trials:
         groups.setdefault(trial.setting, []).append(trial)
