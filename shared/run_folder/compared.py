@@ -76,5 +76,5 @@ def _pairs(one: Compared, evaluated: EvaluationResult) -> set[tuple[str, str, st
 
 def _seen_with(evaluated: EvaluationResult, name: str) -> Any:
     """The encoder behind a metric: its weights, wherever they lie; its name where it has none."""
-    encoder = evaluated.encoders.get(name) or {}
+    encoder: dict[str, Any] = evaluated.encoders.get(name) or {}
     return encoder.get("digest") or encoder

@@ -58,7 +58,7 @@ def record(
         trials=tuple(rows),
         settings=tuple(
             SettingRecord(
-                values={key: one for key, one in values[setting.trials[0].number].items() if key != "train.seed"},
+                values={key: one for key, one in values[setting.first.number].items() if key != "train.seed"},
                 trials=tuple(trial.number for trial in setting.trials),
                 composite=setting.mean,
                 flagged=setting.flagged,

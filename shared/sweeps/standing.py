@@ -38,6 +38,11 @@ class Setting:
     trials: tuple[Placed, ...]
 
     @property
+    def first(self) -> Placed:
+        """Of its trials."""
+        return next(iter(self.trials))
+
+    @property
     def composite(self) -> PromptValues:
         """Prompt → mean over the trials, of the prompts that all have."""
         shared = frozenset[str].intersection(*(frozenset(trial.composite) for trial in self.trials))
@@ -84,15 +89,12 @@ def standing(trials: Sequence[Placed]) -> Standing:
     settings = [Setting(tuple(group)) for group in groups.values()]
     settings = [setting for setting in settings if setting.composite]
     some_repeated = any(len(setting.trials) > 1 for setting in settings)
-    ranked = tuple(
-        sorted(
-            settings,
-            key=lambda one: (one.flagged, some_repeated and len(one.trials) < 2, one.mean, one.trials[0].number),
-        )
+    ranked = sorted(
+        settings, key=lambda one: (one.flagged, some_repeated and len(one.trials) < 2, one.mean, one.first.number)
     )
     level = 1 - (1 - LEVEL) / max(1, len(ranked) - 1)
     gap = difference(ranked[0].composite, ranked[1].composite, level) if len(ranked) > 1 else None
-    return Standing(ranked, gap, _noise(ranked))
+    return Standing(tuple(ranked), gap, _noise(ranked))
 
 
 def best_settings(trials: Sequence[Placed], count: int) -> list[Hashable]:

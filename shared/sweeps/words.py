@@ -21,13 +21,13 @@ def _winner(found: Standing) -> Iterator[Phrase]:
         yield phrase("No trial is done yet.")
         return
     winner = found.settings[0]
-    name, value = trial_name(winner.trials[0].number), winner.mean
+    name, value = trial_name(winner.first.number), winner.mean
     if found.difference is None:
         yield phrase(
             "{trial} is the only setting that is done, with a composite of {value:+.2f}.", trial=name, value=value
         )
     else:
-        gap, other = found.difference, trial_name(found.settings[1].trials[0].number)
+        gap, other = found.difference, trial_name(found.settings[1].first.number)
         yield phrase("{trial} wins with a composite of {value:+.2f}.", trial=name, value=value)
         facts = {"other": other, "mean": gap.mean}
         if gap.low is None or gap.high is None:
