@@ -36,7 +36,7 @@ def sweep(
     def body() -> int:
         if file.is_dir():
             return _show(SweepDir(file), Console(highlight=False))
-        problems = [] if study.is_installed() else [f"optuna is not installed: {study.INSTALL}"]
+        problems = [] if status or study.is_installed() else [f"optuna is not installed: {study.INSTALL}"]
         read = sweep_file.read(file, tasks.settings, problems)
         if status:
             return _show(SweepDir(read.folder), Console(highlight=False))

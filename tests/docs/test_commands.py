@@ -44,6 +44,8 @@ EXECUTED = {
     "python -m build --wheel": f"{WHEEL}::installed",
     "pip install dist/darkroom-*.whl": f"{WHEEL}::installed",
     "darkroom demo": f"{WHEEL}::test_the_demo_trains_where_the_person_is",
+    "python run.py sweep my-sweep.toml": "tests/integration/test_sweep.py::test_a_killed_sweep_goes_on",
+    "python run.py sweep my-sweep.toml --status": "tests/unit/shared/sweeps/test_command.py::test_the_status_is_shown",
     "make demo": "tests/docs/test_commands_run.py::test_the_demos",
 }
 """Command → where it, or what it starts, is run, besides those of the tutorial and of test_commands_run.py."""
