@@ -37,6 +37,7 @@ from tasks.commands.demo import demo
 from tasks.commands.doctor import doctor
 from tasks.commands.evaluate import evaluate
 from tasks.commands.init import init
+from tasks.commands.queue import queue
 from tasks.commands.score import score
 from tasks.commands.sweep import sweep
 from tasks.commands.train import train
@@ -97,6 +98,7 @@ COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
 
 for command, settings in COMMANDS.items():
     app.command(context_settings=settings)(command)
+app.add_typer(queue, name="queue")
 
 
 if __name__ == "__main__":

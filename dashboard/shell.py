@@ -15,6 +15,7 @@ from dashboard.data.runs import id_of, run_names, runs_folder, starts_with_all
 from dashboard.pages import PATHS, page_titles
 from dashboard.panels import LANGUAGE, RUN_IDS, is_another
 from dashboard.panels.bar import bar
+from dashboard.panels.job_queue import queue_panel
 from dashboard.text.language import LANGUAGES, best_match, say, use
 
 VIEWS = Path(__file__).parent / "views"
@@ -110,6 +111,7 @@ def wait_for_a_run(language: str) -> None:
             folder=runs_folder(),
         )
     )
+    queue_panel()
 
 
 @st.fragment(run_every=10.0)
