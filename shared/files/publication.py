@@ -48,7 +48,7 @@ def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Pa
 
 def publish_copy(staging: Path, target: Path, write: Callable[[Path], None]) -> bool:
     """Like `publish`, for a folder that has a manifest already: `write` fills the staging folder with all of it."""
-    stage = _stage(staging)
+    stage = stage_in(staging)
     stage.mkdir(parents=True)
     try:
         write(stage)
@@ -59,14 +59,14 @@ def publish_copy(staging: Path, target: Path, write: Callable[[Path], None]) -> 
 
 def remove(staging: Path, folder: Path) -> None:
     """Remove a published folder: rename it first, then delete it, so that no reader sees half of it."""
-    stage = _stage(staging)
+    stage = stage_in(staging)
     folder.rename(stage)
     shutil.rmtree(stage, ignore_errors=True)
 
 
 def replace_link(staging: Path, link: Path, file: Path) -> None:
     """Let a link of a published folder lead to `file`, which has the same content; at no moment is there none."""
-    stage = _stage(staging)
+    stage = stage_in(staging)
     stage.mkdir(parents=True)
     try:
         (stage / link.name).symlink_to(file)
@@ -171,7 +171,7 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _stage(staging: Path) -> Path:
+def stage_in(staging: Path) -> Path:
     """A staging folder named after its owner, so that `sweep` can remove it when the owner is dead."""
     return staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 

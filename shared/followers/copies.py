@@ -44,22 +44,22 @@ class Pass:
     """Folders whose files are not what their manifest says: they are not copied."""
 
 
-class Copying:
-    """One run and the place of its copy."""
+class Keeping:
+    """Keeps a copy up with a run: pass after pass until the run is over."""
 
-    def __init__(self, run: RunDir, target: Path, say: Callable[[str], object] = lambda text: None) -> None:
-        """Look at the place; nothing is written.
-
-        Raises:
-            RunFolderError: the place is the run folder, lies in it, or holds something that is no copy of this run.
-        """
-        self._run, self._copy, self._say = run, RunDir(target.resolve()), say
+    def __init__(self, run: RunDir, where: str, say: Callable[[str], object]) -> None:
+        """where: the place, as people read it."""
+        self._run, self._where, self._say = run, where, say
         self._id, self._said = run.read_record().run_id, ""
         self._ended = threading.Event()
-        self._copied: dict[Path, tuple[int, int]] = {}
-        if self._copy.path.is_relative_to(run.path):
-            raise RunFolderError(f"{target} is the run folder or lies in it", "give a folder elsewhere")
-        self._require_ours(target)
+
+    def once(self) -> Pass:
+        """Copy what is not there yet, and what has changed.
+
+        Raises:
+            OSError: the place cannot be written.
+        """
+        raise NotImplementedError
 
     def finish(self) -> None:
         """End `follow` after one more pass; may be called from a signal handler."""
@@ -85,6 +85,38 @@ class Copying:
             waited += look_seconds
         return self._try()
 
+    def _try(self) -> bool:
+        try:
+            done = self.once()
+        except OSError as error:
+            return self._note(f"{self._where} cannot be written: {error.strerror}; it is tried again")
+        if done.folders:
+            self._say(f"copied {done.folders} folders to {self._where}")
+        return not done.damaged or self._note(f"not copied: {'; '.join(done.damaged)}")
+
+    def _note(self, text: str) -> bool:
+        if text != self._said:
+            self._said = text
+            self._say(text)
+        return False
+
+
+class Copying(Keeping):
+    """One run and the place of its copy."""
+
+    def __init__(self, run: RunDir, target: Path, say: Callable[[str], object] = lambda text: None) -> None:
+        """Look at the place; nothing is written.
+
+        Raises:
+            RunFolderError: the place is the run folder, lies in it, or holds something that is no copy of this run.
+        """
+        self._copy = RunDir(target.resolve())
+        super().__init__(run, str(self._copy.path), say)
+        self._copied: dict[Path, tuple[int, int]] = {}
+        if self._copy.path.is_relative_to(run.path):
+            raise RunFolderError(f"{target} is the run folder or lies in it", "give a folder elsewhere")
+        self._require_ours(target)
+
     def once(self) -> Pass:
         """Copy what is not there yet, and what has changed.
 
@@ -99,29 +131,14 @@ class Copying:
             replace_file(self._mark, self._id.encode())
         self._copy.staging.mkdir(exist_ok=True)
         publication.sweep(self._copy.staging)
-        parts = [part for part in sorted(self._run.path.iterdir()) if self._is_copied(part)]
-        for folder in (folder for part in parts if part.is_dir() for folder in _published(part)):
+        parts = [part for part in sorted(self._run.path.iterdir()) if is_copied(part)]
+        for folder in (folder for part in parts if part.is_dir() for folder in published_in(part)):
             self._folder(folder, done)
-        files = [file for part in parts for file in _loose_files(part)]
+        files = [file for part in parts for file in loose_files_in(part)]
         for file in sorted(files, key=lambda file: file == self._run.record):  # without run.json it is no run yet
             done.files += self._file(file)
         self._remove_what_retention_removed()
         return done
-
-    def _try(self) -> bool:
-        try:
-            done = self.once()
-        except OSError as error:
-            return self._note(f"{self._copy.path} cannot be written: {error.strerror}; it is tried again")
-        if done.folders:
-            self._say(f"copied {done.folders} folders to {self._copy.path}")
-        return not done.damaged or self._note(f"not copied: {'; '.join(done.damaged)}")
-
-    def _note(self, text: str) -> bool:
-        if text != self._said:
-            self._said = text
-            self._say(text)
-        return False
 
     def _require_ours(self, target: Path) -> None:
         cure = "give another folder, or an empty one"
@@ -136,9 +153,6 @@ class Copying:
     @property
     def _mark(self) -> Path:
         return self._copy.path / MARK
-
-    def _is_copied(self, part: Path) -> bool:
-        return part.name not in LEFT_OUT and not part.name.startswith(".")
 
     def _place(self, source: Path) -> Path:
         return self._copy.path / source.relative_to(self._run.path)
@@ -165,11 +179,9 @@ class Copying:
             facts = (stat.st_mtime_ns, stat.st_size)
             if self._copied.get(file) == facts:
                 return False
-            content = file.read_bytes()
+            content = whole_rows(file)
         except FileNotFoundError:  # replaced or removed meanwhile
             return False
-        if file.suffix in GROWING:
-            content = content[: content.rfind(b"\n") + 1]
         differs = not target.exists() or target.read_bytes() != content
         if differs:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -212,24 +224,35 @@ def copy(run: Path, target: Path, say: Callable[[str], object]) -> bool:
     return not done.damaged
 
 
-def _published(folder: Path) -> Iterator[Path]:
+def is_copied(part: Path) -> bool:
+    """Whether this part of a run folder is no matter of this machine alone."""
+    return part.name not in LEFT_OUT and not part.name.startswith(".")
+
+
+def whole_rows(file: Path) -> bytes:
+    """The content of a file; of one that grows, without a torn last line."""
+    content = file.read_bytes()
+    return content[: content.rfind(b"\n") + 1] if file.suffix in GROWING else content
+
+
+def published_in(folder: Path) -> Iterator[Path]:
     """Published folders in a folder, itself among them; what is inside one belongs to it."""
     if (folder / MANIFEST).is_file():
         yield folder
         return
     for part in sorted(folder.iterdir()):
         if part.is_dir() and not part.name.startswith("."):
-            yield from _published(part)
+            yield from published_in(part)
 
 
-def _loose_files(part: Path) -> Iterator[Path]:
+def loose_files_in(part: Path) -> Iterator[Path]:
     """Files outside published folders."""
     if part.is_file():
         yield part
     elif part.is_dir() and not (part / MANIFEST).is_file():
         for inner in sorted(part.iterdir()):
             if not inner.name.startswith("."):
-                yield from _loose_files(inner)
+                yield from loose_files_in(inner)
 
 
 def _copy(folder: Path, stage: Path) -> None:

@@ -82,6 +82,8 @@ class Supervisor:
     on_evaluated: Callable[[int], None]
     importer: list[str] | None = None
     """The command of the program that takes another trainer's snapshots, in place of ours."""
+    trains_on: str = ""
+    """The cluster where it is trained, as `shared.cluster.address` reads it; empty: on this machine."""
     fleet: Fleet = field(default_factory=Fleet)
     """Where it is evaluated."""
     with_evaluator: bool = True
@@ -117,7 +119,7 @@ class Supervisor:
                 self._end_all()
 
     def _start_all(self) -> None:
-        self._start(self._maker, self.importer or python_module("trainer", self.run.path))
+        self._start(self._maker, self.importer or self._trainer)
         if self.with_evaluator:
             self._start("evaluator", python_module(*self.fleet.evaluator(self.run.path, "--follow")))
         for name in self._trackers:
@@ -126,6 +128,12 @@ class Supervisor:
         if self._listener:
             self._start("dashboard", self._listener.command)
             self.say(f"dashboard: {self._listener.link}")
+
+    @property
+    def _trainer(self) -> list[str]:
+        if self.trains_on:
+            return python_module("trainer.cluster", self.run.path, "--on", self.trains_on)
+        return python_module("trainer", self.run.path)
 
     @property
     def _maker(self) -> str:
@@ -312,7 +320,7 @@ class Supervisor:
                     pass_fds=self._listener.descriptors if self._listener and name == "dashboard" else (),
                     **end_signals.apart(),
                 )
-                for place in places(self.config.train.num_processes if name == "trainer" else 1)
+                for place in places(self.config.train.num_processes if name == "trainer" and not self.trains_on else 1)
             ]
         if self._listener and name == "dashboard":
             self._listener.hand_over(members[0])

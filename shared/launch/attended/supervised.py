@@ -24,6 +24,7 @@ def supervise(
     with_dashboard: bool = True,
     importer: list[str] | None = None,
     fleet: Fleet | None = None,
+    trains_on: str = "",
     said: Sequence[str] = (),
 ) -> int:
     """Run the programs of a run to its end.
@@ -52,6 +53,7 @@ def supervise(
             on_evaluated=on_evaluated,
             importer=importer,
             fleet=fleet or Fleet(),
+            trains_on=trains_on,
             with_evaluator=with_evaluator,
             with_dashboard=with_dashboard,
             linger=sys.stdin.isatty() and terminal.console.is_terminal,

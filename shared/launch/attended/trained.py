@@ -18,9 +18,15 @@ from shared.run_folder.run_dir import RunDir
 
 
 def train(
-    config: Config, task: Task, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True
+    config: Config,
+    task: Task,
+    resume: Resume,
+    *,
+    with_evaluator: bool = True,
+    with_dashboard: bool = True,
+    on: str = "",
 ) -> int:
-    """The exit code. A run that is complete, and evaluated, is only summarised."""
+    """The exit code. A run that is complete, and evaluated, is only summarised. on: the cluster; empty: none."""
     console = Console(highlight=False)
     assert config.run.name
     present = RunDir(config.run.output_dir / config.run.name)
@@ -36,7 +42,7 @@ def train(
         return 0
     memory = task.estimate_memory(config, with_evaluator=with_evaluator)[1]
     sentences = (*memory, *task.describe_data(config))
-    return supervise(run, config, sentences, with_evaluator=with_evaluator, with_dashboard=with_dashboard)
+    return supervise(run, config, sentences, with_evaluator=with_evaluator, with_dashboard=with_dashboard, trains_on=on)
 
 
 def open_run_folder(config: Config, task: Task, resume: Resume, *, with_evaluator: bool) -> RunDir:

@@ -1,0 +1,1 @@
+"""The trainer's processes on a cluster of Ray, started by Ray Train."""
