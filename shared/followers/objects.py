@@ -26,7 +26,7 @@ from shared.run_folder.run_dir import RunDir, open_run, step_name, steps_in
 
 _BEING_SENT = re.compile(r"(^|/)(step-\d+|references)/")
 """Objects of a folder that is published as a whole, and has no manifest there yet."""
-_MISSING_PACKAGE = re.compile(r"[Ii]nstall ([\w-]+)")
+_MISSING_PACKAGE = re.compile(r"install ([\w-]+)", re.IGNORECASE)
 
 
 def is_address(text: str) -> bool:
