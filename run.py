@@ -1,7 +1,8 @@
-"""Darkroom's command: train a LoRA, evaluate every snapshot while it trains, see both in a browser.
+"""Darkroom's command.
 
-A command is a file: in `tasks.commands` if it asks a task, otherwise in `shared.launch.commands`. None imports torch:
-trainer, evaluator and dashboard are programs of their own, started with `python -m`.
+Each of its commands is a file, read when it is called: in `tasks.commands` if it asks a task, otherwise in
+`shared.launch.commands`. None imports torch: trainer, evaluator and dashboard are programs of their own, started with
+`python -m`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ if __name__ == "__main__":
     interruption.end_at_once()
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -21,30 +22,15 @@ from typer.core import TyperGroup
 from shared.errors import ConfigError
 from shared.errors import report as report_error
 from shared.files import paths
-from shared.launch.commands.archive import archive
-from shared.launch.commands.caption import caption
-from shared.launch.commands.copy import copy
-from shared.launch.commands.dashboard import dashboard
-from shared.launch.commands.export import export
-from shared.launch.commands.publish import publish
-from shared.launch.commands.report import report
-from shared.launch.commands.stop import stop
-from shared.launch.commands.track import track
-from shared.launch.commands.verdict import verdict
-from tasks.commands.check import check
-from tasks.commands.classify import classify
-from tasks.commands.demo import demo
-from tasks.commands.doctor import doctor
-from tasks.commands.evaluate import evaluate
-from tasks.commands.init import init
-from tasks.commands.queue import queue
-from tasks.commands.score import score
-from tasks.commands.sweep import sweep
-from tasks.commands.train import train
+from shared.launch.commands.later import Later
 
 
 class _Commands(TyperGroup):
     """The commands; in their arguments `~` is the home folder, also where the shell has left it."""
+
+    def __init__(self, **settings: Any) -> None:
+        commands = {name: Later(package, name, wanted) for name, (package, wanted) in COMMANDS.items()}
+        super().__init__(**{**settings, "commands": commands})
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Any:
         words = sys.argv[1:] if args is None else args
@@ -65,7 +51,6 @@ def _empty(words: Sequence[str]) -> Iterator[str]:
 
 app = typer.Typer(
     cls=_Commands,
-    help=(__doc__ or "").partition("\n")[0],
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -73,32 +58,35 @@ app = typer.Typer(
 
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Of commands that give options they do not know to the program that does the work."""
-COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
-    demo: {},
-    init: {},
-    train: {},
-    sweep: {},
-    classify: {**PASSES_ON, "help_option_names": []},
-    dashboard: {},
-    evaluate: {},
-    caption: PASSES_ON,
-    score: PASSES_ON,
-    export: PASSES_ON,
-    publish: PASSES_ON,
-    report: {},
-    verdict: {},
-    track: {},
-    archive: {},
-    copy: {},
-    stop: {},
-    check: {},
-    doctor: {},
+OF_TASKS, OF_ALL = "tasks.commands", "shared.launch.commands"
+COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "demo": (OF_TASKS, {}),
+    "init": (OF_TASKS, {}),
+    "train": (OF_TASKS, {}),
+    "sweep": (OF_TASKS, {}),
+    "queue": (OF_TASKS, {}),
+    "classify": (OF_TASKS, {**PASSES_ON, "help_option_names": []}),
+    "dashboard": (OF_ALL, {}),
+    "evaluate": (OF_TASKS, {}),
+    "caption": (OF_ALL, PASSES_ON),
+    "score": (OF_TASKS, PASSES_ON),
+    "export": (OF_ALL, PASSES_ON),
+    "publish": (OF_ALL, PASSES_ON),
+    "report": (OF_ALL, {}),
+    "verdict": (OF_ALL, {}),
+    "track": (OF_ALL, {}),
+    "archive": (OF_ALL, {}),
+    "copy": (OF_ALL, {}),
+    "stop": (OF_ALL, {}),
+    "check": (OF_TASKS, {}),
+    "doctor": (OF_TASKS, {}),
 }
-"""In the order of the help text."""
+"""Where each is, in the order of the help text."""
 
-for command, settings in COMMANDS.items():
-    app.command(context_settings=settings)(command)
-app.add_typer(queue, name="queue")
+
+@app.callback()
+def darkroom() -> None:
+    """Train a LoRA, evaluate every snapshot while it trains, see both in a browser."""
 
 
 if __name__ == "__main__":

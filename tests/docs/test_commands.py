@@ -166,7 +166,7 @@ def test_a_command_is_one_of_its_program(command: Command) -> None:
 def require_ours(words: list[str]) -> None:
     """The words after `run.py` are taken by its command, and its settings are settings."""
     name, *arguments = words
-    found = typer.main.get_command(run.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+    found = typer.main.get_command(run.app).commands[name].command  # pyright: ignore[reportAttributeAccessIssue]
     if name == "classify":  # it reads its options itself
         classify.parser().parse_args(arguments)
         return

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
 import run
 import tasks
@@ -34,8 +35,24 @@ def test_run_names_no_task() -> None:
     assert [name for name in tasks.TASKS if any(f"tasks.{name}" in text for text in texts)] == []
 
 
+@pytest.mark.parametrize("name", run.COMMANDS)
+def test_the_help_of_all_commands_says_of_each_what_its_own_does(name: str) -> None:
+    later = typer.main.get_command(run.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+    assert later.help
+    assert later.get_short_help_str() == later.command.get_short_help_str()
+
+
+def test_the_help_of_all_commands_reads_the_file_of_none() -> None:
+    looked = (
+        "import sys, run; from typer.testing import CliRunner as R; print(R().invoke(run.app, ['--help']).exit_code)"
+    )
+    found = run_python("-c", f"{looked}; print([m for m in ('tasks', 'pydantic', 'numpy') if m in sys.modules])")
+    assert found.stdout.split("\n")[:2] == ["0", "[]"], found.stderr
+
+
 def test_neither_run_nor_a_familys_file_nor_a_verdict_loads_torch() -> None:
-    modules = "run, tasks.text_to_image.families.known, evaluator.replay"
+    commands = ", ".join(f"{package}.{name}" for name, (package, _) in run.COMMANDS.items())
+    modules = f"run, {commands}, tasks.text_to_image.families.known, evaluator.replay"
     looked = f"import sys, {modules}; print([m for m in {HEAVY} if m in sys.modules])"
     found = run_python("-c", looked)
     assert found.stdout.strip() == "[]", found.stderr

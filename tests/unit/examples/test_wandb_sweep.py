@@ -39,7 +39,7 @@ def command(end: int) -> list[str]:
 def test_an_agent_starts_a_run_with_settings_that_exist(end: int, tmp_path: Path) -> None:
     python, program, name, *words = command(end)
     assert (python, program, name) == ("python", "run.py", "train")
-    train = typer.main.get_command(run.app).commands["train"]  # type: ignore[attr-defined]
+    train = typer.main.get_command(run.app).commands["train"].command  # type: ignore[attr-defined]
     given = train.make_context("train", words).params
     assert given["new"]
     assert not given["dashboard"]
