@@ -50,7 +50,9 @@ def render() -> str:
 
 def _table(family: Family) -> str:
     model = true_shapes(family.name)
-    rows = [_row(model, None), *(_row(model, gigabytes) for gigabytes in family.sizes)]
+    too_small = [gigabytes for gigabytes in step_time.CARDS if gigabytes < min(family.sizes)]
+    rows = [_row(model, None), *(_row_of_none(model, gigabytes) for gigabytes in too_small)]
+    rows += [_row(model, gigabytes) for gigabytes in family.sizes]
     title = family.title.replace("SD ", "Stable Diffusion ")
     head = f"| {title} | {' | '.join(HEADS)} |\n|{' --- |' * (len(HEADS) + 1)}"
     return "\n".join([head, *rows])
@@ -77,6 +79,19 @@ def _row(model: ModelShapes, gigabytes: int | None) -> str:
         _why(model, config) if gigabytes else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _row_of_none(model: ModelShapes, gigabytes: int) -> str:
+    """Of a card that is too small: what the least would be."""
+    smallest = _config(presets.recommend(model.family, Gpu(0, "", 0.0, min(model.family.sizes) * 1024.0, (8, 0))))
+    count = len(memory.blocks(model))
+    config = smallest.model_copy(update={"model": smallest.model.model_copy(update={"blocks_to_swap": count})})
+    needed = _trainer(model, config, on_gpu=True)
+    away = sum(memory.swapped_bytes(model, "bf16", config.model.quantization, count))
+    reason = f"does not fit: with all blocks swapped the trainer needs {_gib(needed)} GiB"
+    if needed <= presets.USABLE * gigabytes * memory.GIB:
+        reason = f"left out: all blocks would be swapped, into {_gib(away)} GiB of the machine's memory"
+    return f"| {gigabytes} GB |{' |' * (len(HEADS) - 1)} {reason} |"
 
 
 def _why(model: ModelShapes, config: Config) -> str:

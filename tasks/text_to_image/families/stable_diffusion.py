@@ -37,7 +37,9 @@ class StableDiffusion1(UNetFamily):
         12: Size(2, False, 16, 4),
         16: Size(4, False, 16, 8),
         24: Size(4, False, 32, 8),
+        32: Size(4, False, 32, 16),
         40: Size(4, False, 32, 16),
+        48: Size(4, False, 32, 16),
         80: Size(4, False, 32, 16),
     }
     on_cpu = Size(1, False, 8, 1, resolution=256)
@@ -95,7 +97,9 @@ class StableDiffusion2(StableDiffusion1):
         12: Size(4, True, 16, 2),
         16: Size(2, False, 16, 2),
         24: Size(4, False, 32, 4),
+        32: Size(4, False, 32, 8),
         40: Size(4, False, 32, 8),
+        48: Size(4, False, 32, 16),
         80: Size(4, False, 32, 16),
     }
     architectures = {"epsilon": "stable-diffusion-v2-512", "v_prediction": "stable-diffusion-v2-768-v"}

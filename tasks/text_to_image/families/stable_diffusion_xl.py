@@ -66,7 +66,9 @@ class StableDiffusionXL(UNetFamily):
         12: Size(4, True, 16, 0),
         16: Size(4, True, 16, 0),
         24: Size(4, True, 32, 1),
+        32: Size(1, False, 32, 2),
         40: Size(2, False, 32, 1),
+        48: Size(2, False, 32, 4),
         80: Size(4, False, 32, 8),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)

@@ -98,7 +98,9 @@ class Flux1Dev(FlowFamily):
         12: Size(1, True, 16, 0, blocks_to_swap=44),
         16: Size(1, True, 16, 1, blocks_to_swap=52, evaluation_blocks_to_swap=54),
         24: Size(1, True, 16, 1, blocks_to_swap=34, evaluation_blocks_to_swap=54),
+        32: Size(1, True, 32, 1, blocks_to_swap=16, evaluation_blocks_to_swap=54),
         40: Size(1, True, 32, 1, evaluation_blocks_to_swap=54),
+        48: Size(1, True, 32, 1, evaluation_blocks_to_swap=28),
         80: Size(4, True, 32, 4),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
@@ -214,7 +216,9 @@ class Flux1Kontext(Flux1Dev):
         12: Size(1, True, 16, 0, blocks_to_swap=48),
         16: Size(1, True, 16, 0, blocks_to_swap=42),
         24: Size(1, True, 16, 1, blocks_to_swap=38, evaluation_blocks_to_swap=54),
+        32: Size(1, True, 32, 1, blocks_to_swap=22, evaluation_blocks_to_swap=54),
         40: Size(1, True, 32, 1, evaluation_blocks_to_swap=54),
+        48: Size(1, True, 32, 1, evaluation_blocks_to_swap=32),
         80: Size(2, True, 32, 4),
     }
 

@@ -288,6 +288,7 @@ class Flux2Klein9B(Flux2Klein):
     channels = 4096
     described = {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "attention_head_dim": 128}
     sizes = {
+        8: Size(1, True, 16, 0, blocks_to_swap=32),
         10: Size(1, True, 16, 0, blocks_to_swap=28),
         12: Size(1, True, 16, 0, blocks_to_swap=26),
         16: Size(1, True, 16, 0, blocks_to_swap=18),

@@ -92,6 +92,7 @@ class Krea2(VideoVaeFamily):
     training_bytes, drawing_bytes = {True: (2, 68), False: (49, 24)}, 26
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
+        8: Size(1, True, 16, 0, "fp8", resolution=768, blocks_to_swap=28),
         12: Size(1, True, 16, 0, blocks_to_swap=28),
         16: Size(1, True, 16, 0, blocks_to_swap=24),
         24: Size(1, True, 16, 1, blocks_to_swap=24, evaluation_blocks_to_swap=28),

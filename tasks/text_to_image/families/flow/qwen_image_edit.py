@@ -50,6 +50,7 @@ class QwenImageEdit(QwenImage):
     most_sources, needs_sources, reads_sources, draws_from_text = 1, True, True, False
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
+        8: Size(1, True, 16, 0, "fp8", resolution=768, blocks_to_swap=58),
         10: Size(1, True, 16, 0, "fp8", blocks_to_swap=56),
         12: Size(1, True, 16, 0, "fp8", blocks_to_swap=50),
         16: Size(1, True, 16, 0, "fp8", blocks_to_swap=40),
