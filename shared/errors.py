@@ -6,6 +6,7 @@
     ├── RunFolderError       2   not a run folder, in use by a living process, or of a newer version
     │   └── LostFileError    2   a published file is missing, cannot be read, or is another one by now
     ├── ModelError           3   the base model, adapter or encoder cannot be loaded
+    │   └── UnknownModelError 2  `model.path` names a model of a kind that is not known, or parts of several kinds
     ├── DeviceError          3   the device is missing, lost, or too small
     └── TrainingError        4   training cannot continue: no finite gradients, no room for the next save
 
@@ -63,6 +64,12 @@ class ModelError(DarkroomError):
     """The base model, an adapter or an encoder cannot be loaded."""
 
     exit_code = 3
+
+
+class UnknownModelError(ModelError):
+    """`model.path` names a model of a kind that is not known, or a folder with parts of several kinds."""
+
+    exit_code = 2
 
 
 class DeviceError(DarkroomError):

@@ -45,6 +45,8 @@ class Family(ABC):
     """The kind of its objective."""
     pipeline_class: ClassVar[str]
     """The class of diffusers in `model_index.json`."""
+    denoiser_class: ClassVar[str]
+    """The class of diffusers in the denoiser's configuration."""
     denoiser: ClassVar[str]
     """The pipeline's name of the denoiser; the keys of its LoRA begin with it."""
     text_encoders: ClassVar[tuple[str, ...]]

@@ -60,7 +60,7 @@ class UNetFamily(Family):
     """A Stable Diffusion model."""
 
     kind = "ddpm"
-    denoiser = "unet"
+    denoiser, denoiser_class = "unet", "UNet2DConditionModel"
     file_ends = targets.SINGLE_FILE_ENDS
     same_vocabulary = SAME_VOCABULARY
     normalizations = frozenset()

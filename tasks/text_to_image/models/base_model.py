@@ -22,12 +22,12 @@ from huggingface_hub.errors import (
 from shared.config import targets
 from shared.config.path_settings import KEYWORDS
 from shared.config.schema import POCKET, ModelConfig
-from shared.errors import ConfigError, ModelError
+from shared.errors import ConfigError, ModelError, UnknownModelError
 from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import EMBEDDED, FAMILIES, usual
-from tasks.text_to_image.models import fresh_denoiser, vae
+from tasks.text_to_image.models import fresh_denoiser, part_classes, vae
 from tasks.text_to_image.models.noise_schedule import ARCHITECTURE_KEY
 from tasks.text_to_image.models.pipeline_folder import not_a_model, read_json
 from tasks.text_to_image.models.weights_header import (
@@ -340,11 +340,7 @@ def _local(path: str) -> Path | None:
 
 def _folder_family(folder: Path) -> Family:
     """By the pipeline's class, and where several families have it by the denoiser's configuration."""
-    families = of_pipeline(_pipeline_class(folder))
-    if len(families) == 1:
-        return families[0]
-    described = read_json(folder / families[0].denoiser / "config.json")
-    return next((family for family in families if family.is_described_by(described)), families[0])
+    return part_classes.family_of(folder, of_pipeline(_pipeline_class(folder)), FAMILIES.values())
 
 
 def of_pipeline(name: str) -> list[Family]:
@@ -362,7 +358,7 @@ def _file_family(path: Path) -> Family:
     recognised = next((family for family in FAMILIES.values() if family.recognises_file(tensors, path)), None)
     if recognised is None:
         *others, last = (family.title for family in FAMILIES.values() if family.file_parts)
-        raise ModelError(f"{path} is not a whole {', '.join(others)} or {last} model", WHOLE)
+        raise UnknownModelError(f"{path} is not a whole {', '.join(others)} or {last} model", WHOLE)
     return recognised
 
 
@@ -373,11 +369,10 @@ def _pipeline_class(folder: Path) -> str:
     if pipeline is None:
         raise not_a_model(index)
     if not of_pipeline(pipeline):
-        classes = dict.fromkeys(family.pipeline_class for family in FAMILIES.values())
-        *others, last = titles = [family.title for family in FAMILIES.values()]
-        raise ModelError(
-            f"{folder} is a {pipeline}; only {' and '.join(classes)} ({', '.join(titles)}) are supported",
-            f"choose an {', '.join(others)} or {last} text-to-image model",
+        *others, last = [family.title for family in FAMILIES.values()]
+        raise UnknownModelError(
+            f"{folder} is a {pipeline}, and models of this kind cannot be trained",
+            f"choose a model of {', '.join(others)} or {last}",
         )
     return pipeline
 

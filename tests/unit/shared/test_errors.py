@@ -15,6 +15,7 @@ from shared.errors import (
     ModelError,
     RunFolderError,
     TrainingError,
+    UnknownModelError,
     exit_code_of,
 )
 from tests.conftest import ROOT
@@ -28,6 +29,7 @@ from tests.conftest import ROOT
         (DataError, 2),
         (RunFolderError, 2),
         (ModelError, 3),
+        (UnknownModelError, 2),
         (DeviceError, 3),
         (TrainingError, 4),
     ],

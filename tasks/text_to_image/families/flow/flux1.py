@@ -69,6 +69,7 @@ class Flux1Dev(FlowFamily):
 
     name, title = "flux1-dev", "FLUX.1 dev"
     pipeline_class = "FluxPipeline"
+    denoiser_class = "FluxTransformer2DModel"
     text_encoders = ("text_encoder", "text_encoder_2")
     completed_by = "black-forest-labs/FLUX.1-dev"
     architectures, base_version = {"flow": "flux-1-dev"}, "flux1"

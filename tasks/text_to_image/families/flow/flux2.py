@@ -111,6 +111,7 @@ FUSED = {"img_attn": ("to_q", "to_k", "to_v"), "txt_attn": ("add_q_proj", "add_k
 class Flux2(FlowFamily):
     """What the sizes of FLUX.2 share."""
 
+    denoiser_class = "Flux2Transformer2DModel"
     implementation = "https://github.com/black-forest-labs/flux2"
     normalizations = frozenset()
     max_tokens = MAX_TOKENS
@@ -126,6 +127,10 @@ class Flux2(FlowFamily):
 
     channels: ClassVar[int]
     """Of a token, in models of this size."""
+
+    def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
+        """Whether guidance is an input, or the configuration does not say it."""
+        return denoiser.get("guidance_embeds") in (None, self.embeds_guidance)
 
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """The lists of layers, for a person's own `attn.to_out`."""
@@ -271,7 +276,7 @@ class Flux2Klein4B(Flux2Klein):
     }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
-        return self.width(denoiser) != Flux2Klein9B.channels
+        return super().is_described_by(denoiser) and self.width(denoiser) != Flux2Klein9B.channels
 
     def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
         return not guidance and width != Flux2Klein9B.channels
@@ -300,7 +305,7 @@ class Flux2Klein9B(Flux2Klein):
     }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
-        return self.width(denoiser) == self.channels
+        return super().is_described_by(denoiser) and self.width(denoiser) == self.channels
 
     def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
         return not guidance and width == self.channels

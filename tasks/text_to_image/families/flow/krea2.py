@@ -70,6 +70,7 @@ class Krea2(VideoVaeFamily):
 
     name, title = "krea2", "Krea 2"
     pipeline_class = "Krea2Pipeline"
+    denoiser_class = "Krea2Transformer2DModel"
     completed_by = undistilled = "krea/Krea-2-Raw"
     distilled, distilled_steps = re.compile("turbo", re.IGNORECASE), 8
     architectures, base_version = {"flow": "Krea-2"}, "krea2"

@@ -56,6 +56,7 @@ class QwenImage(VideoVaeFamily):
     architectures = {"flow": "Qwen-Image"}
     implementation = "https://github.com/QwenLM/Qwen-Image"
     pipeline_class = "QwenImagePipeline"
+    denoiser_class = "QwenImageTransformer2DModel"
     completed_by = undistilled = "Qwen/Qwen-Image"
     file_has_own_names = True
     distilled, distilled_steps = re.compile("lightning", re.IGNORECASE), 8

@@ -55,6 +55,7 @@ class QwenImage21(QwenImage):
     architectures = {"flow": "Qwen-Image-2.1"}
     implementation = "https://github.com/QwenLM/Qwen-Image-2.1"
     pipeline_class = "QwenImage21Pipeline"
+    denoiser_class = "QwenImage21Transformer2DModel"
     completed_by = undistilled = "Qwen/Qwen-Image-2.1"
     file_has_own_names = False
     distilled, distilled_steps = re.compile("turbo", re.IGNORECASE), 8

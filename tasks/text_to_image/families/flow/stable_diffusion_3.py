@@ -82,6 +82,7 @@ class StableDiffusion3(FlowFamily):
     architectures = {"flow": "stable-diffusion-v3-medium"}
     implementation = "https://github.com/Stability-AI/sd3.5"
     pipeline_class = "StableDiffusion3Pipeline"
+    denoiser_class = "SD3Transformer2DModel"
     text_encoders = ("text_encoder", "text_encoder_2", "text_encoder_3")
     optional_parts = frozenset({"text_encoder_3", "tokenizer_3"})
     completed_by = "stabilityai/stable-diffusion-3-medium-diffusers"

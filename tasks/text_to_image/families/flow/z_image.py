@@ -60,6 +60,7 @@ class ZImage(FlowFamily):
 
     name, title = "z-image", "Z-Image"
     pipeline_class = "ZImagePipeline"
+    denoiser_class = "ZImageTransformer2DModel"
     completed_by = undistilled = "Tongyi-MAI/Z-Image"
     distilled, distilled_steps = re.compile("turbo", re.IGNORECASE), 8
     architectures, base_version = {"flow": "Z-Image"}, "zimage"

@@ -37,7 +37,7 @@ def test_a_folder_is_told_by_its_path_and_fingerprint(tmp_path: Path) -> None:
 def test_a_pipeline_of_another_class_is_refused_by_name(tmp_path: Path) -> None:
     folder = paper_model(tmp_path / "model")
     (folder / "model_index.json").write_text('{"_class_name": "HunyuanDiTPipeline"}')
-    with pytest.raises(ModelError, match="is a HunyuanDiTPipeline; only StableDiffusionPipeline"):
+    with pytest.raises(ModelError, match="is a HunyuanDiTPipeline, and models of this kind cannot be trained"):
         base_model.identify(str(folder))
 
 
