@@ -1,4 +1,4 @@
-"""docs/reliability.md and SECURITY.md promise nothing that no test shows: 63 faults, each with a real test or a reason."""
+"""docs/reliability.md and SECURITY.md promise nothing that no test shows: each fault has a real test, or a reason."""
 
 from __future__ import annotations
 
