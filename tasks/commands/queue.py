@@ -9,23 +9,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import tasks
 from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.errors import ConfigError, exit_code_of
-from shared.job_queue import at_work
+from shared.job_queue import at_work, listing
+from shared.job_queue.given_gpus import given_gpus
 from shared.job_queue.job import DEFAULT_RETRIES, MAX_PRIORITY, Job
-from shared.job_queue.job_queue import NAME, Entry, JobQueue
-from shared.job_queue.runner import Runner, told
+from shared.job_queue.job_queue import NAME, JobQueue
+from shared.job_queue.runner import Runner
 from shared.launch.attended import trained
 from shared.launch.attended.say import say
 from shared.launch.resume import Resume
-from shared.machine.hardware import usable_gpus
-from shared.run_folder.heartbeat import read_status
-from shared.run_folder.run_dir import RunDir
 
 RUNS = Path("runs")
 
@@ -42,7 +38,7 @@ def show(context: typer.Context, folder: QueuePath = None) -> None:
     """Train several configs, one after the other on each GPU; without a word after it, show the list."""
     context.obj = JobQueue((folder or RUNS / NAME).absolute())
     if context.invoked_subcommand is None:
-        raise typer.Exit(exit_code_of(lambda: table(context.obj)))
+        raise typer.Exit(exit_code_of(lambda: listing.show(context.obj)))
 
 
 @queue.command()
@@ -125,7 +121,7 @@ def move(
         jobs: JobQueue = context.obj
         waiting = [entry.job.id for entry in jobs.entries() if entry.state == "waiting"]
         jobs.move(job, before if before is not None else None if last else next(iter(waiting), job))
-        return table(jobs)
+        return listing.show(jobs)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -219,47 +215,7 @@ def make(
     )
 
 
-def given_gpus(listed: str | None) -> tuple[str, ...]:
-    """The names of the GPUs for jobs; none on a machine without.
-
-    Raises:
-        ConfigError: one is named twice, or is not a name.
-    """
-    if listed is None:
-        there = os.environ.get("CUDA_VISIBLE_DEVICES")
-        return tuple(filter(None, there.split(","))) if there else tuple(str(gpu.index) for gpu in usable_gpus())
-    names = [name.strip() for name in listed.split(",")]
-    if len({*names}) < len(names) or not all(names):
-        raise ConfigError(f"--gpus is {listed!r}", "name each GPU once, with commas between: --gpus 0,1")
-    return tuple(names)
-
-
 def changed(jobs: JobQueue, change: Callable[[Sequence[str]], None], names: Sequence[str]) -> int:
     """Change it and show the list."""
     change(names)
-    return table(jobs)
-
-
-def table(jobs: JobQueue) -> int:
-    """The list, in the order in which jobs begin."""
-    entries = jobs.entries()
-    if not entries:
-        say(f"no job is in {jobs.folder}; `python run.py queue add CONFIG` puts one in")
-        return 0
-    shown = Table("job", "state", "priority", "GPUs", "run", box=None, pad_edge=False)
-    for entry in entries:
-        used = ", ".join(entry.attempt.gpus) if entry.state == "running" and entry.attempt else ""
-        gpus = used or str(entry.job.gpus)
-        shown.add_row(entry.job.id, in_words(entry), str(entry.job.priority), gpus, str(entry.job.run))
-    Console(highlight=False).print(shown)
-    return 0
-
-
-def in_words(entry: Entry) -> str:
-    """How a job goes."""
-    if entry.state == "running":
-        trainer = read_status(RunDir(entry.job.run), "trainer") if (entry.job.run / "run.json").is_file() else None
-        return f"running, step {trainer.step} of {trainer.total}" if trainer and trainer.total else "running"
-    return f"{entry.state}{f' ({said})' if entry.state == 'waiting' and (said := told(entry)) else ''}" + (
-        f": {entry.attempt.reason}" if entry.state in ("failed", "stopped") and entry.attempt else ""
-    )
+    return listing.show(jobs)
