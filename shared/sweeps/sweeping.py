@@ -56,7 +56,6 @@ class Sweeping:
         finally:
             for number in self._working:
                 self._end(number)
-            self.place.close()
         return self._write(self._state())
 
     def stop(self) -> None:

@@ -54,11 +54,11 @@ class Trial:
             requests.submit_stop(self.run, BY)
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs. One that was killed is started again a few times."""
+        """Its exit code; None while it runs, and where it was killed and is to be started again."""
         code = self.started.poll() if self.started else None
         if code is not None and code < 0 and self.restarts < MAX_RESTARTS:
             self.restarts += 1
-            self.start()
+            self.started = None
             return None
         return code
 

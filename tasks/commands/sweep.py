@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -12,12 +13,15 @@ import typer
 from rich.console import Console
 
 import tasks
+from shared.cluster.address import Address, parse
 from shared.errors import ConfigError, TrainingError, exit_code_of
 from shared.launch import end_signals
 from shared.launch.attended.say import say
+from shared.launch.commands.options import On
 from shared.sweeps import study, sweep_file, table
 from shared.sweeps.opening import opened
 from shared.sweeps.places.here import Here
+from shared.sweeps.places.place import Place
 from shared.sweeps.sweep_dir import SweepDir
 from shared.sweeps.sweep_file import Sweep
 from shared.sweeps.sweeping import MAX_FAILURES, Sweeping
@@ -25,6 +29,7 @@ from shared.sweeps.sweeping import MAX_FAILURES, Sweeping
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, or the folder of a sweep.")],
+    on: On = "",
     status: Annotated[bool, typer.Option("--status", help="Only show what is known by now.")] = False,
 ) -> None:
     """Try many settings, stop what is surely worse, name the winner; the same command again goes on.
@@ -36,19 +41,43 @@ def sweep(
     def body() -> int:
         if file.is_dir():
             return _show(SweepDir(file), Console(highlight=False))
-        problems = [] if status or study.is_installed() else [f"optuna is not installed: {study.INSTALL}"]
+        address, problems = _address(on)
+        if not status and not study.is_installed():
+            problems.append(f"optuna is not installed: {study.INSTALL}")
         read = sweep_file.read(file, tasks.settings, problems)
         if status:
             return _show(SweepDir(read.folder), Console(highlight=False))
-        return _sweep(read)
+        with _place(read, address) as place:
+            return _sweep(read, place)
 
     raise typer.Exit(exit_code_of(body))
 
 
-def _sweep(read: Sweep) -> int:
+def _address(on: str) -> tuple[Address | None, list[str]]:
+    """Of a cluster, and what is wrong with it; None: this machine, without Ray."""
+    try:
+        return parse(on) if on else None, []
+    except ConfigError as error:
+        return None, [f"{error}: {error.hint}"]
+
+
+@contextmanager
+def _place(read: Sweep, address: Address | None) -> Generator[Place]:
+    """Where trials run."""
+    if address is None:
+        yield Here()
+        return
+    from shared.cluster.connection import connected  # noqa: PLC0415 - an install without the extra has no Ray
+    from shared.sweeps.places.on_ray import OnRay  # noqa: PLC0415
+
+    with connected(address, {}):
+        yield OnRay(read.resources)
+
+
+def _sweep(read: Sweep, place: Place) -> int:
     with opened(read, lambda: _held_out(read)) as folder:
         say(f"sweep folder: {folder.path}")
-        sweeping = Sweeping(read, folder, study.Study(folder.journal, read), Here())
+        sweeping = Sweeping(read, folder, study.Study(folder.journal, read), place)
 
         def stop(number: int, _frame: FrameType | None) -> None:
             sweeping.stop()

@@ -45,6 +45,3 @@ class Here:
                 **end_signals.apart(),
             )
         return Child(process)
-
-    def close(self) -> None:
-        """See `Place`."""

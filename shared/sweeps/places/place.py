@@ -28,15 +28,13 @@ class Started(Protocol):
 class Place(Protocol):
     """Starts trials."""
 
-    num_slots: int
-    """Trials at once."""
+    @property
+    def num_slots(self) -> int:
+        """Trials at once, as far as there is room by now."""
+        ...
 
     def start(self, config: Path, log: Path) -> Started:
         """Begin a trial, or resume it. log: takes what it says."""
-        ...
-
-    def close(self) -> None:
-        """Nothing is started any more."""
         ...
 
 

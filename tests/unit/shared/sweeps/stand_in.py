@@ -144,6 +144,3 @@ class Stage:
         if code:
             log.write_text(f"error: no luck with {settings['lora.rank']}\nhint: take another\n", encoding="utf-8")
         return Acted(run, settings, self.score, code)
-
-    def close(self) -> None:
-        """See `Place`."""
