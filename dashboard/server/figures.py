@@ -28,6 +28,7 @@ from dashboard.story.curves import (
     system_chart,
     training_chart,
 )
+from dashboard.story.sweep import sweep_chart
 from dashboard.text import language
 from dashboard.text.language import current, say
 from shared.errors import RunFolderError
@@ -58,7 +59,8 @@ def figure_routes() -> list[Route]:
 
 def chart_of(reader: RunReader, name: str, query: QueryParams) -> Chart:
     """`training-first`, `quality-further`, … as `x`, `smoothing`, `scales`, `low` and `high` want it; `frontier`;
-    `compare`, also with the runs named by `with`; `system-2` over `over`.
+    `compare`, also with the runs named by `with`; `system-2` over `over`; `sweep-trials` and `sweep-importance` of the
+    sweep named by `of`.
 
     Raises:
         RunFolderError: there is no such chart, or a run that is compared cannot be read.
@@ -68,6 +70,8 @@ def chart_of(reader: RunReader, name: str, query: QueryParams) -> Chart:
         return system_chart(reader, int(part), "step" if query.get("over") == "step" else "relative")
     if name == "frontier":
         return frontier_chart(reader)
+    if kind == "sweep":
+        return sweep_chart(query.get("of", ""), part)
     scales = query.get("scales", "").split(",")
     look = look_of(query.get("x"), number_of(query.get("smoothing")), scales, reader)
     look = replace(look, window=window_of(query))

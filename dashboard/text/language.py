@@ -15,12 +15,14 @@ from dashboard.text import (
     zh_hans,
     zh_hans_data,
     zh_hans_queue,
+    zh_hans_sweep,
     zh_hans_tasks,
     zh_hans_verdict,
     zh_hans_vote,
     zh_hant,
     zh_hant_data,
     zh_hant_queue,
+    zh_hant_sweep,
     zh_hant_tasks,
     zh_hant_verdict,
     zh_hant_vote,
@@ -36,12 +38,14 @@ TEXTS: dict[str, dict[str, str]] = {
     | zh_hans_vote.TEXTS
     | zh_hans_data.TEXTS
     | zh_hans_tasks.TEXTS
+    | zh_hans_sweep.TEXTS
     | zh_hans_queue.TEXTS,
     "zh-Hant": zh_hant.TEXTS
     | zh_hant_verdict.TEXTS
     | zh_hant_vote.TEXTS
     | zh_hant_data.TEXTS
     | zh_hant_tasks.TEXTS
+    | zh_hant_sweep.TEXTS
     | zh_hant_queue.TEXTS,
 }
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")

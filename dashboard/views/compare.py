@@ -1,6 +1,12 @@
-"""This run beside others."""
+"""This run beside others, and the sweep that they are of."""
 
 from dashboard.panels import chosen_run
 from dashboard.panels.compare import compare_panel
+from dashboard.panels.sweep import sweep_panel, trials_are_shown
 
-compare_panel(chosen_run())
+if trials_are_shown():
+    sweep_panel(chosen_run())
+    compare_panel(chosen_run())
+else:
+    compare_panel(chosen_run())
+    sweep_panel(chosen_run())

@@ -60,12 +60,15 @@ def _noise(found: Standing) -> Iterator[Phrase]:
         return
     yield _floor(found.noise)
     if found.within_noise is not None and found.noise.margin is not None:
-        text = (
-            "The difference to the runner-up is within it: seeds alone make up to {margin:.2f}."
-            if found.within_noise
-            else "The difference to the runner-up is beyond it: seeds alone make up to {margin:.2f}."
-        )
-        yield phrase(text, margin=found.noise.margin)
+        margin = found.noise.margin
+        if found.within_noise:
+            yield phrase(
+                "The difference to the runner-up is within it: seeds alone make up to {margin:.2f}.", margin=margin
+            )
+        else:
+            yield phrase(
+                "The difference to the runner-up is beyond it: seeds alone make up to {margin:.2f}.", margin=margin
+            )
 
 
 def _floor(noise: Noise) -> Phrase:

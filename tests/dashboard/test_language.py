@@ -27,6 +27,7 @@ from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.process_status import FINAL_STATES
 from shared.statistics import signs
+from shared.sweeps import words as sweep_words
 from tasks.image_classification.evaluation.descriptions import descriptions as of_classes
 from tasks.image_classification.evaluation.exhibits import exhibits as exhibits_of_classes
 from tasks.language_model.evaluation.descriptions import descriptions as of_language
@@ -36,7 +37,7 @@ from tasks.text_to_image.profiles import PROFILES
 from tests.new_metric import SHIPPED
 
 DASHBOARD = Path(charts.__file__).parents[1]
-EVALUATOR = (*Path(selection.__file__).parent.rglob("*.py"), Path(signs.__file__))
+EVALUATOR = (*Path(selection.__file__).parent.rglob("*.py"), Path(signs.__file__), Path(sweep_words.__file__))
 CHINESE = ("zh-Hans", "zh-Hant")
 DESCRIBED = [
     descriptions(
