@@ -4,7 +4,8 @@
     ├── ConfigError          2   a key, a value or a file of settings is wrong
     ├── DataError            2   the data set cannot be used as it is
     ├── RunFolderError       2   not a run folder, in use by a living process, or of a newer version
-    │   └── LostFileError    2   a published file is missing, cannot be read, or is another one by now
+    │   ├── LostFileError    2   a published file is missing, cannot be read, or is another one by now
+    │   └── NewerFileError   2   a record was written by a newer version
     ├── ModelError           3   the base model, adapter or encoder cannot be loaded
     │   └── UnknownModelError 2  `model.path` names a model of a kind that is not known, or parts of several kinds
     ├── DeviceError          3   the device is missing, lost, or too small
@@ -58,6 +59,10 @@ class RunFolderError(DarkroomError):
 
 class LostFileError(RunFolderError):
     """A published file is missing, cannot be read, or is another one by now; it may come back."""
+
+
+class NewerFileError(RunFolderError):
+    """A record was written by a newer version: it is whole, and only this version cannot read it."""
 
 
 class ModelError(DarkroomError):

@@ -204,8 +204,8 @@ def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> N
 
 
 def check(run: RunDir) -> list[str]:
-    """`shared.launch.integrity.check`, the task being the run's."""
-    return integrity.check(run, tasks.find(run.read_config().run.task))
+    """`shared.launch.integrity.check` in words, the task being the run's."""
+    return [str(problem) for problem in integrity.check(run, tasks.find(run.read_config().run.task))]
 
 
 def notes(run: RunDir) -> list[str]:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,16 +25,32 @@ from shared.run_folder.votes import pictures_of, read_votes
 
 Problems = Iterator[str]
 
+REPLACING_SECONDS = 600.0
+"""A file that is written to replace another one lives for less, also on a slow disk."""
+
 NUM_LEADING = 8
 """The columns of metrics.csv that are the same in every version."""
 
 
-def check(run: RunDir, task: Task) -> list[str]:
-    """Every broken invariant in a sentence; empty: the folder is whole."""
+@dataclass(frozen=True)
+class Problem:
+    """One broken invariant."""
+
+    invariant: str
+    """Its name, such as `tables`."""
+    text: str
+    """What is wrong, and the cure where there is one."""
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.text}"
+
+
+def check(run: RunDir, task: Task) -> list[Problem]:
+    """Every broken invariant; empty: the folder is whole."""
     checks = {name: find(run) for name, find in INVARIANTS.items()}
     checks["models"] = _models(run, task)
     checks["data set"] = _data_set(run, task)
-    return [f"{name}: {problem}" for name, problems in checks.items() for problem in problems]
+    return [Problem(name, text) for name, texts in checks.items() for text in texts]
 
 
 def notes(run: RunDir, task: Task) -> list[str]:
@@ -40,13 +59,39 @@ def notes(run: RunDir, task: Task) -> list[str]:
     return [f"{sentence}; {new_place(run, key)}" for key, sentence in absent.items()]
 
 
-def _published_folders(run: RunDir) -> Problems:
-    """Everything published matches its manifest."""
+def published_folders(run: RunDir) -> Iterator[Path]:
+    """Everything that is published under the number of a step, for a request too."""
     strengths = sorted(run.strengths.glob("*"))
     for parent in (run.snapshots, run.averages, run.checkpoints, run.evaluations, run.confirmations, *strengths):
         for step in sorted(steps_in(parent)):
-            yield from _trouble(partial(verify, parent / step_name(step)))
-    for folder in sorted(run.requested.glob("*/step-*")):
+            yield parent / step_name(step)
+    yield from sorted(run.requested.glob("*/step-*"))
+
+
+def torn_tables(run: RunDir) -> Iterator[Path]:
+    """Tables that end in half a line."""
+    for path in _tables_of(run):
+        if path.exists() and len(whole_lines(path)) != path.stat().st_size:
+            yield path
+
+
+def left_by_the_dead(run: RunDir) -> Iterator[Path]:
+    """Folders that were being filled, and files that were being replaced, by a process that has exited."""
+    yield from (stage for stage in sorted(run.staging.glob("*")) if not owner_lives(stage))
+    for folder in (run.path, run.control, run.processes, run.votes, run.claims):
+        for path in sorted(folder.glob(".*.tmp")):  # see `replace_file`
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > REPLACING_SECONDS:
+                    yield path
+
+
+def _tables_of(run: RunDir) -> tuple[Path, ...]:
+    return run.dataset_csv, run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv
+
+
+def _published_folders(run: RunDir) -> Problems:
+    """Everything published matches its manifest."""
+    for folder in published_folders(run):
         yield from _trouble(partial(verify, folder))
     for references in (run.references, run.further_references):
         if references.exists():
@@ -94,14 +139,15 @@ def _validation_rows(run: RunDir) -> Problems:
 
 def _tables(run: RunDir) -> Problems:
     """Each table has its header and nothing after its last newline."""
-    for path in (run.dataset_csv, run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv):
-        if not path.exists():
-            continue
-        whole = whole_lines(path)
-        if not _is_header(run, path, tuple(whole.partition(b"\n")[0].decode().split(","))):
+    for path in _tables_of(run):
+        if path.exists() and not _is_header(run, path, tuple(_first_line(path).split(","))):
             yield f"{path.name} does not begin with its header"
-        if len(whole) != path.stat().st_size and not is_alive(read_status(run, "trainer")):
-            yield f"{path.name} ends in a torn line; resuming the run mends it"
+    if not is_alive(read_status(run, "trainer")):
+        yield from (f"{path.name} ends in a torn line; resuming the run mends it" for path in torn_tables(run))
+
+
+def _first_line(path: Path) -> str:
+    return whole_lines(path).partition(b"\n")[0].decode()
 
 
 def _is_header(run: RunDir, path: Path, columns: tuple[str, ...]) -> bool:
@@ -120,9 +166,10 @@ def _is_header(run: RunDir, path: Path, columns: tuple[str, ...]) -> bool:
 
 def _leftovers(run: RunDir) -> Problems:
     """Nothing half-written and no claim of the dead."""
-    for stage in sorted(run.staging.glob("*")):
-        if not owner_lives(stage):
-            yield f".staging/{stage.name} was left by a process that has exited; the next start removes it"
+    for path in left_by_the_dead(run):
+        cure = "the next start" if path.parent == run.staging else f"`python run.py check {run.path} --repair`"
+        name = path.relative_to(run.path).as_posix()
+        yield f"{name} was left by a process that has exited; {cure} removes it"
     yield from (
         f"the claim {path.relative_to(run.path).as_posix()} was left by a process that has exited; "
         f"`python run.py evaluate {run.path}` removes it"

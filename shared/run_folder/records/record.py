@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import RunFolderError
+from shared.errors import NewerFileError, RunFolderError
 from shared.files.regular import read_regular
 from shared.files.replacing import replace_file
 
@@ -51,7 +51,7 @@ class Record(BaseModel):
         except (ValueError, AttributeError, RecursionError):
             raise RunFolderError(f"{path} is not a record of Darkroom", f"move {path} away: it is damaged") from None
         if major > SCHEMA_MAJOR:
-            raise RunFolderError(
+            raise NewerFileError(
                 f"{path} has schema {tree['schema']}, this version reads {SCHEMA_MAJOR}", "upgrade Darkroom"
             )
         try:
