@@ -133,4 +133,3 @@ class _Repair:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.run.path).as_posix()
-

@@ -44,7 +44,9 @@ def only(moved: list[Moved]) -> Moved:
 def test_a_whole_run_is_left_as_it_is(run: RunDir) -> None:
     before = sorted(run.path.rglob("*"))
     assert quarantine.repair(run) == []
-    assert [path for path in sorted(run.path.rglob("*")) if path not in before and run.processes not in path.parents] == []
+    assert [
+        path for path in sorted(run.path.rglob("*")) if path not in before and run.processes not in path.parents
+    ] == []
 
 
 def test_a_damaged_result_is_moved_and_waits_to_be_evaluated_again(run: RunDir) -> None:
