@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from shared.launch import end_signals
 from shared.sweeps import space
 from shared.sweeps.space import Dimension, Label
 from shared.sweeps.sweep_file import Sweep
@@ -262,9 +263,10 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 def _storage(journal: Path) -> Any:
     from optuna.storages import JournalStorage  # noqa: PLC0415
-    from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock  # noqa: PLC0415
 
-    return JournalStorage(JournalFileBackend(str(journal)))
+    lock = JournalFileOpenLock(str(journal)) if end_signals.IS_WINDOWS else None  # links need rights there
+    return JournalStorage(JournalFileBackend(str(journal), lock))
 
 
 def _optuna() -> Any:
