@@ -92,7 +92,8 @@ def apply(
         if any(rules.get(key) is Rule.RESULTS and key not in moved for key in changed):
             references.withdraw(run)  # nothing is evaluated yet, and the next program publishes others
         record = run.read_record()
-        record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
+        if record.changes[-len(changes) :] != changes:  # else it was killed below, and the command is given again
+            record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
         replace_file(run.config, dump_config(config).encode())
     return changes
 
