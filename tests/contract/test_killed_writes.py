@@ -27,5 +27,7 @@ def test_a_write_that_is_killed_at_any_boundary_leaves_the_old_or_the_new(
     warm: Warm, make_paper_run: RunMaker, subject: str
 ) -> None:
     run = make_paper_run()
-    program = warm.run("killed", prelude=f"from tests.contract.killed import main; main({subject!r}, {str(run.path)!r})")
+    program = warm.run(
+        "killed", prelude=f"from tests.contract.killed import main; main({subject!r}, {str(run.path)!r})"
+    )
     assert json.loads(program.stdout())["killed"] >= SUBJECTS[subject]
