@@ -35,6 +35,8 @@ Outcome = Literal[0, 3, 4]
 MAX_TRIES = 5
 """Attempts that run out of memory before the evaluation fails."""
 RETRY_SECONDS = 60.0
+REBUILD_SHARE = 0.2
+"""Of the time, at most, goes into rebuilding tables while there is other work."""
 
 
 class Told(Protocol):
@@ -72,6 +74,8 @@ class Agenda:
     """What these evaluators compute."""
     config: Config
     """The run's settings, with what holds for this call only."""
+    _rebuilt: tuple[float, float] = (0.0, 0.0)
+    """When the last rebuild of the tables ended (monotonic seconds), and how long it took."""
     _deferred: dict[Work, tuple[int, float]] = field(default_factory=dict[Work, tuple[int, float]])
     """Work that ran out of memory: how often, and when to try again (monotonic seconds)."""
 
@@ -144,6 +148,18 @@ class Agenda:
         text = f"{self.name(work.step)} is deferred: out of memory; tried again in {RETRY_SECONDS:.0f} s"
         log.warning(text)
         self.status.notice(text)
+
+    def keep_tables(self) -> None:
+        """Rebuild them after a result, unless that takes too large a share of the time, or another evaluator does it.
+
+        Whoever finds nothing else to do makes them current.
+        """
+        ended, took = self._rebuilt
+        if time.monotonic() - ended < took * (1 / REBUILD_SHARE - 1):
+            return
+        begun = time.monotonic()
+        if self.results_table.rebuild_if_free():
+            self._rebuilt = time.monotonic(), time.monotonic() - begun
 
     def is_patient(self, work: Work) -> bool:
         """Whether it may be tried once more if memory does not suffice."""

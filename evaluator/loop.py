@@ -54,5 +54,5 @@ class EvaluationLoop:
         if taken == "out of memory":
             agenda.defer(work)
         elif taken is not None:
-            agenda.results_table.rebuild()
+            agenda.keep_tables()
             agenda.tell(work, taken)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from evaluator.former_columns import keeping
 from evaluator.selection import held_out_losses
@@ -131,6 +131,17 @@ class ResultsTable:
         if verdict.advice.action == "stop":
             _ask_to_stop(self._run, verdict.advice)
         return verdict.ranking
+
+    def rebuild_if_free(self) -> bool:
+        """Rebuild, unless another evaluator does it at this moment; whether it was done."""
+        lock = FileLock(self._run.metrics_lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        lock.release()
+        self.rebuild()
+        return True
 
     def is_current(self) -> bool:
         """Whether the tables list every result there is, and every vote was counted since the first rebuild."""

@@ -20,8 +20,6 @@ from shared.run_folder.run_dir import steps_in
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.5
-REBUILD_SHARE = 0.2
-"""Of the time, at most, goes into rebuilding tables while members work."""
 MAX_LOSSES = 3
 """Members that died at one work before it is left."""
 SEEN_SECONDS = 60.0
@@ -65,8 +63,6 @@ class Dispatch:
     _published: dict[Work, float] = field(default_factory=dict[Work, float])
     """Work that a member has published → when that was said (monotonic seconds)."""
     _losses: Counter[Work] = field(default_factory=Counter[Work])
-    _rebuilt: tuple[float, float] = (0.0, 0.0)
-    """When the last rebuild ended (monotonic seconds), and how long it took."""
     _member_seen: float = field(default_factory=time.monotonic)
 
     def work(self) -> Outcome:
@@ -90,11 +86,12 @@ class Dispatch:
             outcome = None if given or self.crew.works else self._outcome(works)
             if outcome is not None:
                 return outcome
-            self._keep_tables()
+            if not self.agenda.results_table.is_current():
+                self.agenda.keep_tables()
             self._hear(WAIT_SECONDS)
         while self.crew.works:
             self._hear(WAIT_SECONDS)
-        self._rebuild()
+        self.agenda.results_table.rebuild()
         return DONE
 
     def _unfinished(self) -> list[Work]:
@@ -126,7 +123,7 @@ class Dispatch:
         """The exit code, where nothing is at work: nothing is left, or nothing that can be done."""
         agenda = self.agenda
         if not agenda.results_table.is_current():
-            self._rebuild()
+            agenda.results_table.rebuild()
             return None
         if agenda.run_mode.current == "drain" and not works and not self._published:
             return DONE
@@ -170,14 +167,3 @@ class Dispatch:
         elif done.status != "nothing":
             self._published[work] = time.monotonic()
             agenda.tell(work, done, f" on {news.where}")
-
-    def _keep_tables(self) -> None:
-        """Rebuild while members work, unless that takes too large a share of the time."""
-        ended, took = self._rebuilt
-        if time.monotonic() - ended >= took / REBUILD_SHARE and not self.agenda.results_table.is_current():
-            self._rebuild()
-
-    def _rebuild(self) -> None:
-        begun = time.monotonic()
-        self.agenda.results_table.rebuild()
-        self._rebuilt = time.monotonic(), time.monotonic() - begun

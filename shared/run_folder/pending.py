@@ -66,6 +66,8 @@ def due(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> set[
 def skipped(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:
     """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
     one may come, not even that is evaluated."""
+    if settings.every == 1:
+        return set()
     steps = sorted(run.snapshots_to_evaluate())
     requested = {request.step for request in requests.open_requests(run, "evaluate") if not request.prompts}
     wanted = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *requested}

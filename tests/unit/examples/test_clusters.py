@@ -74,10 +74,11 @@ def test_the_command_of_the_hub_is_one_that_its_program_takes(tmp_path: Path) ->
     subprocess.run(["bash", str(CLUSTERS / "hf_jobs.sh")], env={**os.environ, **given, "PATH": path}, check=True)
     words = (tmp_path / "arguments").read_text().split("\0")[:-1]
     assert words[:2] == ["jobs", "run"]
-    command = hub.commands["jobs"].commands["run"]
+    jobs = hub.commands["jobs"]
+    command = jobs.get_command(typer.Context(jobs), "run")
     context = command.make_context("run", words[2:])
     assert context.params["timeout"] == "6h"
-    assert context.params["command"][:2] == ["bash", "-c"]
+    assert list(context.params["command"][:2]) == ["bash", "-c"]
     assert subprocess.run(["bash", "-n", "-c", context.params["command"][2]], check=False).returncode == 0
 
 
