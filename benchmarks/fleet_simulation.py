@@ -262,7 +262,7 @@ def main() -> None:
         for size, (leases, dispatched) in rates.items():
             print(f"| {size:,} results are there | {leases:.1f} | {dispatched:.1f} |")
         print("\n| prompts of 2 seeds | KiB of result.json | KiB in memory | ms to read |\n| --: | --: | --: | --: |")
-        for number, disk, memory, read in weights(fake, folder):
+        for number, disk, memory, read in weights(create(folder / "weights", 1, 1), folder):
             print(f"| {number:,} | {disk:.0f} | {memory:.0f} | {read:.1f} |")
         print(json.dumps({"folder_files": sum(1 for _ in folder.rglob("*"))}))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 
-import modal
+import modal  # pyright: ignore[reportMissingImports]
 
 HOURS = 3600
 app = modal.App("darkroom")
@@ -41,4 +41,4 @@ def train(config: str) -> None:
 @app.local_entrypoint()
 def main(config: str) -> None:
     """config: a TOML file inside the repository."""
-    train.remote(config)
+    train.remote(config)  # pyright: ignore[reportFunctionMemberAccess]

@@ -44,7 +44,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     executor = submitit.AutoExecutor(folder="submitit-logs/%j", slurm_max_num_timeout=50)
     executor.update_parameters(name="darkroom", timeout_min=240, gpus_per_node=1, cpus_per_task=8, mem_gb=48)
-    job = executor.submit(Training(*sys.argv[1:3]))
+    config, run = sys.argv[1:]
+    job = executor.submit(Training(config, run))
     sys.stdout.write(f"job {job.job_id}: {job.paths.stdout}\n")
 
 
