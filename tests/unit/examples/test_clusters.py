@@ -87,8 +87,7 @@ def test_what_recipes_call_of_ours_is_there(path: Path) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, words in OURS.findall(path.read_text()):
         assert name in commands, name
-        options = {
-            option for parameter in commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)
-        }
+        known = commands[name].command.params
+        options = {option for parameter in known for option in (*parameter.opts, *parameter.secondary_opts)}
         unknown = [word for word in words.split() if word.startswith("--") and word not in options]
         assert not unknown, f"{path.name}: run.py {name} {unknown}"
