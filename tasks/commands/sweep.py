@@ -76,7 +76,7 @@ def _place(read: Sweep, address: Address | None) -> Generator[Place]:
 
 def _sweep(read: Sweep, place: Place) -> int:
     with opened(read, lambda: _held_out(read)) as folder:
-        say(f"sweep folder: {folder.path}")
+        say(f"sweep folder: {folder.path}; `python run.py dashboard {folder.runs}` shows it")
         sweeping = Sweeping(read, folder, study.Study(folder.journal, read), place)
 
         def stop(number: int, _frame: FrameType | None) -> None:
