@@ -48,7 +48,7 @@ def test_a_killed_sweep_goes_on(tmp_path: Path, tiny_model: Path, pictures: Path
     assert record
     assert (record.state, [one.state for one in record.trials]) == ("finished", ["done"])
     assert [int(row["step"]) for row in read_rows(trial.train_csv)] == [1, 2, 3, 4, 5, 6]
-    assert steps_in(trial.evaluations) == {0, 3, 6}
+    assert steps_in(trial.evaluations) >= {0, 3, 6}
     assert not is_alive(read_status(trial, "supervisor"))
     assert check(trial) == []
     assert trial.read_config().data.validation_ids == trial.read_record().dataset.held_out

@@ -110,5 +110,5 @@ def test_a_killed_sweep_goes_on_on_the_cluster(
     assert [one.state for one in record.trials] == ["done", "done"]
     for run in trials:
         assert [int(row["step"]) for row in read_rows(run.train_csv)] == [1, 2, 3, 4, 5, 6]
-        assert steps_in(run.evaluations) == {0, 3, 6}
+        assert steps_in(run.evaluations) >= {0, 3, 6}
         assert check(run) == []
