@@ -110,7 +110,9 @@ def select(rows: list[Row], sought: Sought) -> list[Row]:
 def notes(rows: list[Row], data: DataSet) -> list[str]:
     """What is to be known of all of them."""
     texts = list[str]()
-    if rows and not data.is_recorded:
+    if data.fixed == "examples" and rows:
+        texts.append(say("Of each example the beginning is shown."))
+    if rows and not data.is_recorded and data.fixed not in ("classes", "examples"):
         texts.append(
             say(
                 "Buckets, tokens and near-duplicates are not recorded: training has not started, or the run is of an "

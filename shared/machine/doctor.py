@@ -39,6 +39,7 @@ def examine(output_dir: Path, host: str, port: int, further: Sequence[Finding] =
     return [
         _machine(),
         *_gpus(),
+        *_torchvision(),
         _bitsandbytes(),
         Finding("libraries", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)),
         _disk(output_dir),
@@ -61,7 +62,24 @@ def _gpus() -> list[Finding]:
         Finding(f"GPU {gpu.index}", "ok", f"{gpu.name}, {gpu.free_mib:.0f} of {gpu.total_mib:.0f} MiB free")
         for gpu in hardware.gpus()
     ]
-    return findings or [Finding("GPU", "note", "no NVIDIA driver answers; everything runs on the CPU or MPS")]
+    return findings or [
+        Finding("GPU", "note", "none of NVIDIA's, AMD's or Apple's answers; everything runs on the CPU")
+    ]
+
+
+def _torchvision() -> list[Finding]:
+    """One that is built for CUDA, beside a torch for the CPU, fails when it is imported, and transformers with it."""
+    try:
+        torch, torchvision = (importlib.metadata.version(name) for name in ("torch", "torchvision"))
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    if torch.endswith("+cpu") and "+" not in torchvision:
+        text = (
+            f"{torchvision} is made for CUDA, torch {torch} for the CPU: importing it fails, and with it transformers; "
+            f"install torchvision {torchvision}+cpu from the index that torch came from, or uninstall torchvision"
+        )
+        return [Finding("torchvision", "problem", text)]
+    return [Finding("torchvision", "ok", torchvision)]
 
 
 def _bitsandbytes() -> Finding:

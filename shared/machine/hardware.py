@@ -11,17 +11,19 @@ import platform
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pynvml
+
+from shared.machine import torch_devices
 
 MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA device as NVML sees it."""
+    """One NVIDIA device as NVML sees it, or another one as torch does."""
 
     index: int
     name: str
@@ -29,6 +31,7 @@ class Gpu:
     total_mib: float
     compute_capability: tuple[int, int] = (0, 0)
     """(8, 0) and later compute in bf16; (0, 0): unknown."""
+    kind: Literal["cuda", "rocm", "mps"] = "cuda"
 
     @property
     def free_mib(self) -> float:
@@ -60,16 +63,18 @@ def open_nvml() -> None:
 
 
 def gpus() -> list[Gpu]:
-    """Every NVIDIA GPU that answers; empty without a driver."""
-    return _measured(_devices())
+    """Every NVIDIA GPU that answers, else those that only torch knows of; empty without a driver."""
+    return _measured(_devices()) or _known_to_torch()
 
 
 def usable_gpus() -> list[Gpu]:
     """The devices torch would use, in its order: none with a CPU-only torch, else those CUDA_VISIBLE_DEVICES names.
 
+    A torch for AMD's or Apple's cards tells itself which it would use.
+
     CUDA shows a process one MIG slice at most, and beside it nothing else.
     """
-    return _measured(_usable())
+    return _known_to_torch() if torch_devices.may_have_some() else _measured(_usable())
 
 
 def usable_handles() -> list[tuple[int, Any]]:
@@ -99,6 +104,22 @@ def describe() -> dict[str, Any]:
         "memory_mib": round(psutil.virtual_memory().total / MIB),
         "gpus": [{"index": gpu.index, "name": gpu.name, "memory_mib": round(gpu.total_mib)} for gpu in gpus()],
     }
+
+
+def _known_to_torch() -> list[Gpu]:
+    """Of ROCm the capability says no more than whether it computes in bf16."""
+    machine = psutil.virtual_memory()
+    found: list[Gpu] = []
+    for index, card in enumerate(torch_devices.ask()):
+        if card["kind"] == "mps":  # memory that the machine has given to others is not free for the card
+            total = float(card["total"] or machine.total)
+            used = total - min(total, float(machine.available))
+            found.append(Gpu(index, "Apple's GPU (MPS)", used / MIB, total / MIB, kind="mps"))
+        else:
+            total, free = float(card["total"]), float(card["free"])
+            capability = (8, 0) if card["bf16"] else (7, 0)
+            found.append(Gpu(index, str(card["name"]), (total - free) / MIB, total / MIB, capability, kind="rocm"))
+    return found
 
 
 def _devices() -> list[_Device]:

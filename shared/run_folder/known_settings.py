@@ -66,13 +66,23 @@ def known_settings(run: RunDir, config: Config) -> Settings:
     settings: Settings = config.model_dump(mode="json")
     imported = run.read_record().imported
     if imported is None:
-        return settings if config.train.what == "lora" else _without(settings, {"lora"}, OF_A_LORA)
+        settings = _without(settings, frozenset(), {"train.what"}) if _tuning(config) else settings
+        return settings if trains_a_lora(config) else _without(settings, {"lora"}, OF_A_LORA)
     kept = _without(settings, TABLES_OF_TRAINING, OF_TRAINING)
     kept["imported"] = {"folder": imported.folder} | ({"trainer": imported.trainer} if imported.trainer else {})
     for setting, value in _facts(run).items():
         table, _, key = setting.partition(".")
         kept.setdefault(table, {})[key] = value
     return {table: kept[table] for table in (*settings, "imported") if table in kept}
+
+
+def trains_a_lora(config: Config) -> bool:
+    """A task whose own table has `tuning` says so there, the others by `train.what`."""
+    return (_tuning(config) or config.train.what) == "lora"
+
+
+def _tuning(config: Config) -> str:
+    return str(config.own.model_dump().get("tuning", "")) if config.own else ""
 
 
 def is_of_training(setting: str) -> bool:
@@ -82,7 +92,7 @@ def is_of_training(setting: str) -> bool:
 
 def known_toml(run: RunDir, config: Config) -> str:
     """As TOML."""
-    if run.read_record().imported is None:
+    if run.read_record().imported is None and trains_a_lora(config):
         return dump_config(config)
     settings = known_settings(run, config).items()
     return tomlkit.dumps(

@@ -77,6 +77,7 @@ def dataset_words() -> dict[str, Any]:
         "before": say("In the run: {caption}", caption="{caption}"),
         "new": say("not in this run"),
         "tokens": say("{count} tokens", count="{count}"),
+        "oneToken": say("1 token"),
         "cut": say("{count} cut off", count="{count}"),
         "alike": say("looks like {pictures}", pictures="{pictures}"),
         "more": say("and {count} more", count="{count}"),

@@ -65,7 +65,7 @@ export class Pair {
     write(split, words.splits[row.split] ?? "")
     set(split, "data-split", row.split)
     write(bucket, row.bucket)
-    write(tokens, row.tokens === null ? "" : words.tokens.replace("{count}", row.tokens))
+    write(tokens, row.tokens === null ? "" : row.tokens === 1 ? words.oneToken : words.tokens.replace("{count}", row.tokens))
     write(cut, row.cut ? words.cut.replace("{count}", row.cut) : "")
     write(isNew, [row.new && words.new, row.mask && words.mask].filter(Boolean).join(" · "))
     const alike = row.alike.join(", ") + (row.more_alike ? ` ${words.more.replace("{count}", row.more_alike)}` : "")

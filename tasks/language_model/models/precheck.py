@@ -171,6 +171,7 @@ def place_here() -> Place:
     if gpus := hardware.usable_gpus():
         first = gpus[0]
         natural: Precision = "bf16" if first.compute_capability >= (8, 0) else "fp16"
+        natural = "fp32" if first.kind == "mps" else natural
         return Place(f"GPU {first.index}", first.free_mib * hardware.MIB, is_gpu=True, natural=natural)
     return Place("this machine", float(psutil.virtual_memory().available), is_gpu=False, natural="fp32")
 

@@ -210,7 +210,7 @@ def _evaluator(model: ModelShapes, config: Config, place: Place) -> Footprint:
 
 def _natural(place: Place) -> Precision:
     """What `auto` means for the trainer."""
-    if place.gpu is None:
+    if place.gpu is None or place.gpu.kind == "mps":
         return "fp32"
     return "bf16" if place.gpu.compute_capability >= (8, 0) else "fp16"
 

@@ -156,7 +156,7 @@ def _precision(family: Family, on_gpu: bool, compute_capability: tuple[int, int]
     if family.overflows_in_fp16:
         return Choice("bf16", f"{family.title} overflows in fp16; a card before Ampere computes it slowly")
     if compute_capability == (0, 0):
-        return Choice("auto", "bf16 where the card computes in it, else fp16")
+        return Choice("auto", "bf16 where the card computes in it, else fp16; fp32 on Apple's")
     if compute_capability >= BF16_SINCE:
         return Choice("bf16", "Ampere or later: fp32's range, no loss scaling")
     return Choice("fp16", "before Ampere (T4, V100, RTX 20) there is no bf16; losses are scaled")

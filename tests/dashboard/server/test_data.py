@@ -177,8 +177,17 @@ def test_what_cannot_be_changed_says_why(visitor: TestClient, finished: FakeRun,
     inventory = finished.run.read_inventory()
     assert inventory
     Inventory(pairs=inventory.pairs, classified=True).write(finished.run.dataset)
-    assert rows(visitor)["fixed"].startswith("These are classes")
+    finished.run.dataset_csv.unlink()
+    shown = rows(visitor)
+    assert shown["fixed"].startswith("These are classes")
+    assert shown["notes"] == [], "nothing is missing: a classifier has no buckets and no tokens"
+    assert shown["splits"]["held_out"] == 1
     assert send(visitor, finished, do="edit", id="p000", caption="new", seen="")[0] == 409
+    Inventory(pairs=inventory.pairs, example="example").write(finished.run.dataset)
+    shown = rows(visitor)
+    assert shown["fixed"].startswith("These are no captioned pictures")
+    assert shown["notes"] == ["Of each example the beginning is shown."]
+    assert shown["rows"][0]["url"] == ""
 
 
 def test_a_run_without_its_data_set_shows_what_it_recorded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 from pathlib import Path
 
@@ -59,3 +60,29 @@ def test_a_taken_port_is_a_note_with_the_next_one(tmp_path: Path) -> None:
         found = finding(tmp_path, "dashboard port", port)
     assert found.verdict == "note"
     assert f"{port} is taken" in found.text
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision", "verdict"),
+    [
+        ("2.13.0+cpu", "0.28.0", "problem"),
+        ("2.13.0+cpu", "0.28.0+cpu", "ok"),
+        ("2.13.0", "0.28.0", "ok"),
+        ("2.13.0+cpu", None, None),
+    ],
+)
+def test_a_torchvision_for_cuda_beside_a_torch_for_the_cpu_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, torchvision: str | None, verdict: str | None
+) -> None:
+    true, versions = importlib.metadata.version, {"torch": torch, "torchvision": torchvision}
+
+    def version(name: str) -> str:
+        found = versions.get(name, "") or (None if name in versions else true(name))
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = {one.subject: one for one in doctor.examine(tmp_path, "127.0.0.1", 0)}
+    assert (found["torchvision"].verdict if verdict else found.get("torchvision")) == verdict
+    assert verdict != "problem" or "install torchvision 0.28.0+cpu" in found["torchvision"].text
