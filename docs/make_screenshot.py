@@ -1,6 +1,7 @@
-"""`python docs/make_screenshot.py RUN`: photograph every page of the dashboard, light and dark, with Chromium.
+"""`python docs/make_screenshot.py RUN [PAGE …]`: photograph pages of the dashboard, light and dark, with Chromium.
 
-Writes images/dashboard-<page>-<scheme>.webp. Other runs beside RUN appear on the Compare page.
+Every page if none is named. Writes images/dashboard-<page>-<scheme>.webp. Other runs beside RUN appear on the Compare
+page; the Data page shows where the data set lies.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -31,6 +33,7 @@ HEIGHTS = {
     "compare": 1640,
     "logs": 820,
     "config": 900,
+    "data": 1000,
     "system": 1000,
 }
 READY = {
@@ -42,12 +45,13 @@ READY = {
     "compare": ".cards .above",
     "logs": ".st-key-log",
     "config": ".darkroom-sheet td",
+    "data": ".darkroom-dataset .pair img",
     "system": "[data-testid=stDataFrame]",
 }
 QUALITY = 82
 
 
-def shoot(run: RunDir) -> None:
+def shoot(run: RunDir, pages: Collection[str]) -> None:
     """Serve the run, photograph each page once it is drawn."""
     listener = listen(HOST, 8601)
     process = listener.start(child_environment(run))
@@ -55,10 +59,10 @@ def shoot(run: RunDir) -> None:
         assert wait_until_healthy(listener.local_url, seconds=60)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            for name in HEIGHTS:
+            for name in pages:
                 for scheme in ("light", "dark"):
                     photograph(browser, listener.local_url, run.path.name, name, scheme)
-            for name in ("overview", "pictures", "vote"):
+            for name in {"overview", "pictures", "vote"} & {*pages}:
                 photograph(browser, listener.local_url, run.path.name, name, "phone")
             browser.close()
     finally:
@@ -86,4 +90,4 @@ def photograph(browser: Browser, address: str, run_name: str, name: str, scheme:
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    shoot(open_run(Path(sys.argv[1])))
+    shoot(open_run(Path(sys.argv[1])), sys.argv[2:] or HEIGHTS)

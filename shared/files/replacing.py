@@ -24,8 +24,9 @@ def replace_file(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         move_over(staging, path)
-    finally:
+    except BaseException:
         staging.unlink(missing_ok=True)
+        raise
 
 
 def move_over(staging: Path, path: Path) -> None:

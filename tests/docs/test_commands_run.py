@@ -231,7 +231,11 @@ def test_the_commands_about_loras_of_other_trainers(
         run = RunDir(home / "runs" / name)
         program = place.start(command, *EVALUATION, NEVER_ASK)
         if "--follow" in command:
-            until(lambda run=run: len(steps_in(run.evaluations)) == 2, f"the results of {command}")
+            until(
+                lambda run=run: len(steps_in(run.evaluations)) == 2,
+                f"the results of {command}; {place.folder}",
+                place.seconds,
+            )
             place.run(f"python run.py stop runs/{name}")
         assert program.wait() == 0, f"{command}"
         assert len(steps_in(run.evaluations)) == 2, command

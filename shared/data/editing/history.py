@@ -203,7 +203,7 @@ def _put(file: Path, text: str | None, encoding: Encoding) -> None:
     if text is None:
         file.unlink(missing_ok=True)
     else:
-        replace_file(file.resolve(), text.encode(encoding))  # a link stays a link
+        replace_file(file.resolve() if file.is_symlink() else file, text.encode(encoding))  # a link stays a link
 
 
 def _starts(text: str, row: str) -> list[int]:
