@@ -68,7 +68,8 @@ FOREIGN = {
     "python run.py evaluate ~/sd-scripts/output/dress --base … --references held-out --follow": "dress",
     "python run.py evaluate lora-dreambooth-model --name dress --base stable-diffusion-v1-5/stable-diffusion-v1-5 "
     "--prompts prompts.txt --train-pictures dog --trigger-word sks": "dress",
-    "python run.py evaluate output --files 'dress*' --base sdxl.safetensors --references held-out --follow": "{home}-output",
+    "python run.py evaluate output --files 'dress*' --base sdxl.safetensors --references held-out "
+    "--follow": "{home}-output",
     "python run.py evaluate output/dress --base sdxl.safetensors --references held-out --follow": "dress",
     "python run.py evaluate output/dress --base stabilityai/stable-diffusion-xl-base-1.0 --references held-out "
     "--follow": "dress",
