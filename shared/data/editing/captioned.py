@@ -18,6 +18,7 @@ from shared.data.sources.scan_report import CaptionPlace
 from shared.errors import DataError
 from shared.files.publication import MANIFEST
 
+LINE_ENDS = ("\r\n", "\n", "\r")
 OWN = ".txt"
 """Ending of the caption file that is written beside a picture which has none."""
 
@@ -100,7 +101,8 @@ class Captioned:
         file = place.file if place and is_text else pair.image.with_suffix(OWN)
         before, encoding = self.history.text_of(file)
         mark = "\ufeff" if (before or "").startswith("\ufeff") else ""
-        after = mark + caption + ("\n" if (before or "").endswith("\n") else "")
+        end = next((end for end in LINE_ENDS if (before or "").endswith(end)), "")
+        after = mark + caption + end
         return Entry(id=pair.id, file=self.history.place_of(file), encoding=encoding, before=before, after=after)
 
 

@@ -240,3 +240,49 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("name", ["着物 no. 7", "a#b?c&d=e%20", "Ünï-😀", "it's “quoted”", "<b>bold"])
+def test_odd_names_are_shown_found_and_their_captions_changed(
+    visitor: TestClient, finished: FakeRun, folder: Path, name: str
+) -> None:
+    (folder / "p010.png").rename(folder / f"{name}.png")
+    (folder / f"{name}.txt").write_bytes("着物, a “red” 😀 kimono\r\n".encode())
+    (folder / "p010.txt").unlink()
+    DATA_SETS.forget()
+    (row,) = rows(visitor, find=name)["rows"]
+    assert (row["id"], row["caption"], row["new"]) == (name, "着物, a “red” 😀 kimono", True)
+    assert visitor.get(f"/{row['url']}").headers["content-type"].startswith("image/")
+    assert send(visitor, finished, do="edit", id=name, caption="藍 kimono", seen=row["caption"])[0] == 200
+    assert (folder / f"{name}.txt").read_bytes() == "藍 kimono\r\n".encode(), "the file keeps its line ends"
+
+
+def test_a_picture_that_is_removed_while_the_page_is_open_is_told_and_hurts_no_other(
+    visitor: TestClient, finished: FakeRun, folder: Path
+) -> None:
+    shown = {row["id"]: row for row in rows(visitor)["rows"]}
+    (folder / "p010.png").unlink()
+    assert visitor.get(f"/{shown['p010']['url']}").is_client_error
+    status, said = send(visitor, finished, do="edit", id="p010", caption="new", seen=shown["p010"]["caption"])
+    assert (status, bool(said["error"])) == (404, True)
+    assert send(visitor, finished, do="edit", id="p011", caption="new", seen=shown["p011"]["caption"])[0] == 200
+    gone = rows(visitor, only="missing")
+    assert (ids(gone), gone["rows"][0]["url"]) == (["p010"], "")
+
+
+def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_changed(
+    visitor: TestClient, finished: FakeRun, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = Path.mkdir
+
+    def refuse(self: Path, *others: Any, **more: Any) -> None:
+        if ".darkroom" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        true(self, *others, **more)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    before = {file.name: file.read_bytes() for file in folder.glob("*.txt")}
+    status, said = send(visitor, finished, do="edit", id="p002", caption="new", seen="")
+    assert status == 422
+    assert "cannot be written: Permission denied; give yourself the right" in said["error"]
+    assert {file.name: file.read_bytes() for file in folder.glob("*.txt")} == before
