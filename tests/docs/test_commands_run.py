@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from shared.config.dumping import dump_config
 from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image import export
 from tasks.text_to_image.lora.lora import LORA_FILE
@@ -94,6 +95,12 @@ OWN_TASK = (
     "cd my-work",
     "PYTHONPATH=$PWD /path/to/darkroom/.venv/bin/python /path/to/darkroom/run.py train lines.toml",
 )
+QUEUE = (
+    "python run.py queue add dress.toml coat.toml",
+    "python run.py queue add --priority 1 shoes.toml train.learning_rate=2e-4",
+    "python run.py queue",
+    "python run.py queue run",
+)
 TWO_PROCESSES = ("python run.py train my.toml train.num_processes=2",)
 DEMOS = {
     "python run.py demo": "demo",
@@ -102,7 +109,7 @@ DEMOS = {
     "python run.py demo --task language": "language",
 }
 """Command → the folder of its run."""
-RUN = {*OURS, *TO_THE_END, *FOREIGN, *CLASSIFIER, *LANGUAGE, *OWN_TASK, *TWO_PROCESSES, *DEMOS}
+RUN = {*OURS, *TO_THE_END, *FOREIGN, *CLASSIFIER, *LANGUAGE, *OWN_TASK, *QUEUE, *TWO_PROCESSES, *DEMOS}
 
 
 @dataclass
@@ -297,6 +304,22 @@ def test_the_commands_about_a_task_of_ones_own(warm: Warm, tmp_path: Path) -> No
     place.run(OWN_TASK[1], NEVER_ASK)
     (run,) = (RunDir(path.parent) for path in (work / "runs").rglob("run.json"))
     assert max(steps_in(run.evaluations)) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_commands_about_the_queue(warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    place = Place(tmp_path, warm)
+    for name in ("dress", "coat", "shoes"):
+        config = tiny_config(tmp_path / "runs", name, tiny_model, pictures, {"train": {"max_train_steps": 2}})
+        (tmp_path / f"{name}.toml").write_text(dump_config(config), encoding="utf-8")
+    said = [place.run(command) for command in QUEUE]
+    assert said[2].index("shoes") < said[2].index("dress") < said[2].index("coat"), "by priority"
+    for name in ("dress", "coat", "shoes"):
+        run = RunDir(tmp_path / "runs" / name)
+        assert steps_in(run.evaluations) == {0, 2}
+        assert check(run) == []
+    assert RunDir(tmp_path / "runs" / "shoes").read_config().train.learning_rate == 2e-4
 
 
 @pytest.mark.slow
