@@ -12,6 +12,7 @@ from typing import Literal
 from evaluator import gpu_memory
 from evaluator.evaluate import Evaluator, skip
 from shared.config.schema import Config
+from shared.errors import ConfigError
 from shared.machine import card_turns
 from shared.run_folder import pending, requests
 from shared.run_folder.heartbeat import Status
@@ -112,7 +113,11 @@ class Worker:
                 skip(self.run, self.run.read_record(), work.step, reason, work.kind)
             return evaluator
         request = next(request for request in requests.requests(self.run, "evaluate") if work.kind.endswith(request.id))
-        evaluator = self.evaluator.answering(work.kind, request.prompts)
+        try:
+            evaluator = self.evaluator.answering(work.kind, request.prompts)
+        except ConfigError as error:
+            requests.ignore(self.run, request, f"{error}: {error.hint}")
+            return None
         if evaluator is None:
             requests.ignore(self.run, request, "nothing is drawn from prompts in this run")
         return evaluator

@@ -205,7 +205,11 @@ class Evaluation(Protocol):
         ...
 
     def with_prompts(self, prompts: Sequence[str]) -> Evaluation | None:
-        """The same model with prompts that the user requested; None: the task has no prompts."""
+        """The same model with prompts that the user requested; None: the task has no prompts.
+
+        Raises:
+            ConfigError: they ask for what the run does not have.
+        """
         ...
 
     def at_strength(self, strength: float) -> Evaluation | None:

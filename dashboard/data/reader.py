@@ -230,6 +230,12 @@ class RunReader:
         skipped = self.skipped()
         return [step for step in self.evaluated_steps() if step not in skipped]
 
+    def prompts_with_sources(self) -> dict[str, str]:
+        """The run's prompts whose pictures are made from sources, by id; empty where none are."""
+        results = (self.result(step) for step in self.drawn_steps())
+        samples = next((result.samples for result in results if result and result.samples), ())
+        return {sample.prompt_id: sample.prompt for sample in samples if sample.num_sources}
+
     def has_no_pictures(self) -> bool:
         """Whether there are results and none of them holds a picture: this task draws none."""
         results = (self.result(step) for step in self.drawn_steps())

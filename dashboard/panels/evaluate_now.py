@@ -14,6 +14,7 @@ from dashboard.panels import act, refreshed
 from dashboard.server.posts.control import BY
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
+from shared.data import asked_prompt
 from shared.run_folder import requests
 from shared.run_folder.records.request import Request
 from shared.run_folder.sharing.active_evaluators import read_active_evaluators
@@ -63,9 +64,17 @@ def prompts_form(reader: RunReader, step: int, evaluation_requests: list[Request
         return
     key = f"prompts_{reader.run_id}_{step}"
     last = next((one.prompts for one in reversed(evaluation_requests) if one.prompts), ())
-    st.session_state.setdefault(key, "\n".join(last))
+    st.session_state.setdefault(key, "\n".join(asked_prompt.split(prompt)[0] for prompt in last))
+    sources = reader.prompts_with_sources()
     with st.form(f"{key}_form", border=False):
         st.text_area(say("Try your own prompts, one per line"), key=key, height=100)
+        if sources:
+            st.selectbox(
+                say("What they are made from"),
+                list(sources),
+                key=f"{key}_source",
+                format_func=lambda name: f"{name}: {sources[name]}",
+            )
         st.form_submit_button(
             say("Draw with these prompts"), icon=":material/brush:", on_click=ask_for_drawings, args=(reader, step, key)
         )
@@ -76,6 +85,8 @@ def prompts_form(reader: RunReader, step: int, evaluation_requests: list[Request
 def ask_for_drawings(reader: RunReader, step: int, key: str) -> None:
     """Write the request, unless the same is open already, or say why not."""
     prompts = request_status.prompts_in(st.session_state[key])
+    if source := st.session_state.get(f"{key}_source"):
+        prompts = [asked_prompt.with_source(prompt, source) for prompt in prompts]
     st.session_state[f"{key}_trouble"] = trouble = request_status.prompts_trouble(prompts)
     if not trouble:
         act(reader, requests.submit_evaluation, reader.run, step, BY, prompts)

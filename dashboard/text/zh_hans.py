@@ -592,6 +592,7 @@ TEXTS: dict[str, str] = {
     "Contact sheet of the final ({size})": "决赛样图总览（{size}）",
     "Evaluate this snapshot next": "下一个就评估此快照",
     "Try your own prompts, one per line": "试试自己的提示词，每行一个",
+    "What they are made from": "它们由什么改成",
     "Draw with these prompts": "用这些提示词作画",
     "Write a prompt first, one per line.": "请先写提示词，每行一个。",
     "{count} prompts are too many: at most {most} at once.": "{count} 个提示词太多：一次最多 {most} 个。",

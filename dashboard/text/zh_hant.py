@@ -592,6 +592,7 @@ TEXTS: dict[str, str] = {
     "Contact sheet of the final ({size})": "決賽樣圖總覽（{size}）",
     "Evaluate this snapshot next": "下一個就評估此快照",
     "Try your own prompts, one per line": "試試自己的提示詞，每行一個",
+    "What they are made from": "它們由什麼改成",
     "Draw with these prompts": "用這些提示詞作畫",
     "Write a prompt first, one per line.": "請先寫提示詞，每行一個。",
     "{count} prompts are too many: at most {most} at once.": "{count} 個提示詞太多：一次最多 {most} 個。",

@@ -12,6 +12,7 @@ from streamlit.testing.v1.element_tree import Button
 
 from dashboard import url_state
 from dashboard.data import notes
+from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader
 from dashboard.panels.evaluate_now import ask_to_evaluate
 from dashboard.panels.pictures import pictures_data
@@ -222,6 +223,21 @@ def test_a_snapshot_is_drawn_with_prompts_of_ones_own(page: AppTest, finished: F
     page.query_params["step"] = "120"
     page.run()
     assert page.text_area(key=f"prompts_{finished.record.run_id}_120").value == "a red <coat>\na hat"
+
+
+def test_of_an_edit_model_a_prompt_of_ones_own_carries_the_sources_that_are_chosen(
+    page: AppTest, finished: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"coats/3": "turn it blue", "coats/4": "turn it green"}
+    monkeypatch.setattr(RunReader, "prompts_with_sources", lambda self: sources)
+    page.query_params["step"] = "80"
+    open_page(page, "snapshots")
+    key = f"prompts_{finished.record.run_id}_80"
+    page.text_area(key=key).set_value("turn it red\nturn it pink --ci coats/3")
+    page.selectbox(key=f"{key}_source").select("coats/4")
+    drawing_button(page).click().run()
+    (request,) = requests.requests(finished.run, "evaluate")
+    assert request.prompts == ("turn it red --ci coats/4", "turn it pink --ci coats/3")
 
 
 def test_prompts_that_cannot_be_drawn_are_refused_in_words(page: AppTest, finished: FakeRun) -> None:

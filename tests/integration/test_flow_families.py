@@ -14,6 +14,7 @@ from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
 from shared.data.pictures import on_white
+from shared.run_folder import requests
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image import export
@@ -94,6 +95,9 @@ def trained(
     assert warm.start("trainer", runs[0].path, prelude=DIE_BEFORE_STEP_5).wait(MOST_SECONDS) == -signal.SIGKILL
     resumed = warm.run("trainer", runs[0].path, prelude=NEVER_LOADS_TEXT_ENCODERS, seconds=MOST_SECONDS)
     warm.run("trainer", runs[1].path, prelude=NEVER_LOADS_TEXT_ENCODERS, seconds=MOST_SECONDS)
+    if miniature.num_sources:
+        pair = runs[0].read_record().dataset.held_out[0]
+        requests.submit_evaluation(runs[0], 6, "a test", [f"turn it into a hat --ci {pair}"])
     swapped = ("--once", "evaluation.blocks_to_swap=1")  # for this call: the same pictures
     warm.run("evaluator", runs[0].path, *swapped, seconds=MOST_SECONDS)
     return Trained(runs[0], runs[1], model, miniature.guidance, resumed.stderr(), miniature.num_sources)
@@ -131,6 +135,9 @@ def test_every_snapshot_is_evaluated_and_differs_from_the_base_model(trained: Tr
     assert trained.run.read_config().evaluation.blocks_to_swap == 0
     own = [sample for sample in result.samples if not sample.has_reference]
     assert [sample.num_sources for sample in own] == ([trained.num_sources] if trained.num_sources else [])
+    asked = [trained.run.read_result(6, f"requested/{path.name}") for path in sorted(trained.run.requested.glob("*"))]
+    drawn_of = [(sample.prompt, sample.num_sources) for result in asked if result for sample in result.samples]
+    assert drawn_of == ([("turn it into a hat", trained.num_sources)] if trained.num_sources else [])
     assert check(trained.run) == []
 
 

@@ -137,7 +137,7 @@ class PictureEvaluation:
     def with_prompts(self, prompts: Sequence[str]) -> PictureEvaluation:
         """To draw prompts that the user requested."""
         multiple = self.image_generator.model.size_multiple
-        return replace(self, references=references.requested(prompts, self.config, multiple))
+        return replace(self, references=references.requested(prompts, self.config, multiple, self.references))
 
     def at_strength(self, strength: float) -> PictureEvaluation | None:
         """To draw the same pictures with what is learnt at another strength."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from shared.config.schema import Config
-from shared.data import buckets, dataset
+from shared.data import asked_prompt, buckets, dataset
 from shared.data import references as published
 from shared.data.prompt_file import AS_OTHERS, OwnPrompt
 from shared.data.recorded import recorded_pairs
 from shared.data.sources import Pair
+from shared.errors import ConfigError
 from shared.files.digests import Digests
 from shared.files.publication import verify
 from shared.launch import relocation
@@ -107,10 +108,26 @@ def _of_ones_own(own: Sequence[OwnPrompt], config: Config, multiple: int) -> Ref
     return References({name: one.prompt for name, one in named.items()}, {}, square(config, multiple), named)
 
 
-def requested(prompts: Sequence[str], config: Config, multiple: int) -> References:
-    """Prompts that the user requested, to be drawn as squares."""
-    named = {f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}
-    return References(named, {}, square(config, multiple))
+def requested(prompts: Sequence[str], config: Config, multiple: int, run: References) -> References:
+    """Prompts that the user requested: squares, or as large as the prompt of the run whose sources they name.
+
+    Raises:
+        ConfigError: a prompt names sources that the run does not have.
+    """
+    asked = {f"asked-{number:02d}": asked_prompt.split(prompt) for number, prompt in enumerate(prompts, 1)}
+    named = {name: prompt_id for name, (_, prompt_id) in asked.items() if prompt_id}
+    if unknown := [prompt_id for prompt_id in named.values() if prompt_id not in run.sources]:
+        raise ConfigError(
+            f"no prompt of this run with a source is called {unknown[0]}",
+            f"name one of {', '.join(list(run.sources)[:5])}" if run.sources else "leave the source out",
+        )
+    return References(
+        {name: text for name, (text, _) in asked.items()},
+        {},
+        square(config, multiple),
+        sources={name: run.sources[prompt_id] for name, prompt_id in named.items()},
+        shapes={name: run.sizes[prompt_id] for name, prompt_id in named.items()},
+    )
 
 
 def square(config: Config, multiple: int) -> buckets.Size:
