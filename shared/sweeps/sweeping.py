@@ -217,7 +217,7 @@ class Sweeping:
         more = {
             "run.name": trial_name(asked.number),
             "run.output_dir": str(self.folder.runs),
-            "data.validation_ids": list(self.study.held_out),
+            **({"data.validation_ids": list(held_out)} if (held_out := self.study.held_out) else {}),
             "data.cache_dir": str(self.sweep.config.data.cache_dir or self.folder.path.parent / ".cache"),
         }
         trial.config.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import tasks
 from shared.cluster.address import Address, parse
-from shared.errors import ConfigError, TrainingError, exit_code_of
+from shared.errors import ConfigError, DataError, TrainingError, exit_code_of
 from shared.launch import end_signals
 from shared.launch.attended.say import say
 from shared.launch.commands.options import On
@@ -96,8 +96,18 @@ def _sweep(read: Sweep, place: Place) -> int:
 
 
 def _held_out(read: Sweep) -> Sequence[str]:
-    """The pairs of every trial, whatever its seed. Whoever is asked checks the data set and the base model."""
-    return tasks.find(read.config.run.task).plan(read.config, say).dataset.held_out
+    """The pairs to name in every trial, whatever its seed; empty where the data set itself says which are held out.
+
+    Whoever is asked checks the data set and the base model.
+    """
+    config, task = read.config, tasks.find(read.config.run.task)
+    found = task.plan(config, say).dataset.held_out
+    named = config.model_copy(update={"data": config.data.model_copy(update={"validation_ids": found})})
+    try:
+        is_same = task.plan(named, lambda text: None).dataset.held_out == found
+    except DataError:  # more than data.num_validation: a folder of their own
+        is_same = False
+    return found if is_same else ()
 
 
 def _show(folder: SweepDir, console: Console) -> int:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 import run
+import tasks
+from shared.config.schema import Config
+from shared.errors import DataError
 from shared.launch import end_signals
-from shared.sweeps import study, sweeping
+from shared.sweeps import study, sweep_file, sweeping
 from shared.sweeps.sweep_dir import SweepDir
 from tasks.commands import sweep as command
 from tests.unit.shared.sweeps.stand_in import Stage
 from tests.unit.shared.sweeps.test_sweeping import SWEEP, good_ranks
+
+HELD_OUT = command._held_out
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +86,20 @@ def test_without_optuna_the_extra_is_named_and_nothing_is_written(file: Path, mo
     assert refused.exit_code == 2
     assert "optuna is not installed: pip install 'darkroom[sweeps]'" in refused.stderr
     assert not (file.parent / "runs").exists()
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_held_out_pairs_are_named_unless_they_have_a_folder_of_their_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch, has_folder: bool
+) -> None:
+    def plan(config: Config, say: object) -> SimpleNamespace:
+        if has_folder and config.data.validation_ids:
+            raise DataError("data.validation_ids names 2 pairs, data.num_validation is 0")
+        return SimpleNamespace(dataset=SimpleNamespace(held_out=("b", "a")))
+
+    monkeypatch.setattr(tasks, "find", lambda name: SimpleNamespace(plan=plan))
+    read = sweep_file.read(file, lambda name: None)
+    assert HELD_OUT(read) == (() if has_folder else ("b", "a"))
 
 
 def test_a_sweep_that_has_not_begun_has_no_status(file: Path) -> None:
