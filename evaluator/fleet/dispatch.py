@@ -1,6 +1,6 @@
 """Gives the work of a run to the members of a fleet, and keeps the tables.
 
-A snapshot is the piece of work (docs/decisions/0037-a-fleet-shares-snapshots.md). A member takes it under its claim, as
+A snapshot is the piece of work (docs/decisions/0038-a-fleet-shares-snapshots.md). A member takes it under its claim, as
 an evaluator without a fleet does, so that both can share a run. The tables are rebuilt here alone.
 """
 

@@ -71,6 +71,10 @@ LEFT = {
     "python run.py train CONFIG": "stands for the commands of other pages",
     "python run.py train my-pictures.toml train.num_processes=7": GPUS,
     "python run.py train pocket/unet.toml": "takes hours",
+    "python run.py copy runs/my s3://": "needs an account; tests/unit/shared/followers/test_objects.py copies to other places",
+    "python run.py copy s3://": "needs an account; tests/unit/shared/followers/test_objects.py brings runs from other places",
+    "python run.py evaluate runs/my --on": "needs a cluster; tests/integration/fleet starts one",
+    "python run.py train my.toml train.num_processes=4 --on": "needs a cluster; tests/integration/fleet starts one",
     "torchrun": GPUS,
     "uv tool install": NETWORK,
 }
