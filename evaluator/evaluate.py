@@ -20,7 +20,7 @@ from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import ResultKind, RunDir
-from tasks.devices import is_out_of_memory
+from tasks.devices import is_lost, is_out_of_memory, lost
 from tasks.protocol import Evaluation, EvaluationOutput
 
 log = logging.getLogger(__name__)
@@ -63,12 +63,17 @@ class Evaluator:
         """Evaluate a step and publish the result; step 0 is the base model.
 
         None: out of memory, and nothing is published, because a `patient` caller tries again later.
+
+        Raises:
+            DeviceError: the GPU has failed, which says nothing of this snapshot; nothing is published.
         """
         work, result = _Work(), None
         try:
             self._evaluate(step, work)
             result = self._result(step, work, "ok", "")
         except (DarkroomError, RuntimeError, ValueError) as error:
+            if is_lost(error):
+                raise lost(error) from error
             if not (patient and is_out_of_memory(error)):
                 is_expected = isinstance(error, DarkroomError)
                 log.error("%s could not be evaluated: %s", self._name(step), error, exc_info=not is_expected)

@@ -56,6 +56,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or has_known_text
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether a GPU has failed: after such an error nothing that this process asks of it succeeds.
+
+    A library that has no room for its workspace (`CUBLAS_STATUS_ALLOC_FAILED`) fails with the same first words.
+    """
+    text = str(error)
+    is_memory = is_out_of_memory(error) or "out of memory" in text or "_STATUS_" in text
+    return isinstance(error, RuntimeError) and "CUDA error: " in text and not is_memory
+
+
+def lost(error: BaseException) -> DeviceError:
+    """What is said of it: the error's first line, and what to do."""
+    first = str(error).partition("\n")[0]
+    hint = "see whether `nvidia-smi` lists the GPU, restart the machine if not; then run the same command again"
+    return DeviceError(f"the GPU has failed: {first}", hint)
+
+
 def memory_of(device: torch.device) -> str:
     """Identifies the memory of a device: its name and bytes."""
     if device.type != "cuda":

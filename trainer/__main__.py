@@ -121,6 +121,12 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         if writer:
             writer.close("out of memory: saving the last complete step")
         raise
+    except RuntimeError as error:
+        if not devices.is_lost(error):
+            raise
+        if writer:
+            writer.close("the GPU has failed: finishing the saves that were begun")
+        raise devices.lost(error) from error
     if writer:
         writer.close(reason or "last save")
     log.info("ended after step %d of %d: %s", learner.step, total, reason or "complete")

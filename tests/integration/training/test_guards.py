@@ -87,6 +87,31 @@ def test_weights_that_are_not_finite_end_training_at_once_and_are_never_saved(wa
     assert check(run) == []
 
 
+LOSE_THE_GPU = """
+from trainer.learner import Learner
+real = Learner.update
+def update(self):
+    if self.step == 4:
+        raise RuntimeError("CUDA error: unspecified launch failure\\nCompile with `TORCH_USE_CUDA_DSA`")
+    return real(self)
+Learner.update = update
+"""
+
+
+def test_a_gpu_that_fails_ends_training_with_the_cure_and_the_run_resumes(warm: Warm, make_run: RunMaker) -> None:
+    run = make_run()
+    program = warm.start("trainer", run.path, prelude=LOSE_THE_GPU)
+    assert program.wait() == 3
+    assert program.stderr().splitlines()[-2] == "error: the GPU has failed: CUDA error: unspecified launch failure"
+    assert "nvidia-smi" in program.stderr().splitlines()[-1]
+    assert "Traceback" not in program.stderr()
+    assert ended(run)[0] == "failed"
+    assert max(steps_in(run.checkpoints)) == 4, "the save that was begun is there"
+    program = warm.run("trainer", run.path)
+    assert "resuming after step 4" in program.stderr()
+    assert check(run) == []
+
+
 FULL_DISK = '''
 import logging, os, sys, time
 from pathlib import Path

@@ -20,7 +20,7 @@ from evaluator import evaluate as evaluating
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
 from evaluator.results_table import ResultsTable, publish_descriptions
-from shared.errors import DataError, ModelError
+from shared.errors import DataError, DeviceError, ModelError
 from shared.files.publication import publish, verify
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
@@ -161,6 +161,23 @@ def test_out_of_memory_is_no_result_for_the_patient(run: RunDir) -> None:
     result = evaluator_of(run, image_generator).evaluate(0)
     assert result
     assert (result.status, result.reason) == ("failed", "CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA error: unspecified launch failure\nCUDA kernel errors …", "CUDA error: uncorrectable ECC error"]
+)
+def test_a_gpu_that_has_failed_is_no_result_of_a_snapshot(run: RunDir, text: str) -> None:
+    with pytest.raises(DeviceError, match="the GPU has failed: CUDA error: u") as caught:
+        evaluator_of(run, PretendGenerator(RuntimeError(text))).evaluate(0)
+    assert "kernel errors" not in str(caught.value)
+    assert "nvidia-smi" in caught.value.hint
+    assert run.read_result(0) is None
+    assert list(run.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"])
+def test_a_gpu_without_room_has_not_failed(run: RunDir, text: str) -> None:
+    assert evaluator_of(run, PretendGenerator(RuntimeError(text))).evaluate(0).status == "failed"
 
 
 def test_a_result_says_which_pictures_were_drawn_together(make_paper_run: RunMaker) -> None:
