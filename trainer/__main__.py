@@ -32,7 +32,7 @@ from trainer import checkpoint, optimizer
 from trainer.checkpoint import Checkpoint
 from trainer.learner import Learner
 from trainer.loop import Trainer
-from trainer.run_writer import notice, open_run_writer
+from trainer.run_writer import RunWriter, notice, open_run_writer
 from trainer.stopping import StopRequestedError, StopSignal, TimeLimit
 
 log = logging.getLogger("trainer")
@@ -115,8 +115,21 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         log.info("resuming after step %d", saved.step)
     writer = open_run_writer(run, config, learner, status, limit) if status else None
     report("training", step=learner.step)
+    reason = _until_ended(Trainer(run, config, learner, stop, writer), writer)
+    if writer:
+        writer.close(reason or "last save")
+    log.info("ended after step %d of %d: %s", learner.step, total, reason or "complete")
+    _end(stop, status, learner.step, reason)
+
+
+def _until_ended(trainer: Trainer, writer: RunWriter | None) -> str | None:
+    """The reason for ending early. Where the device gives up, the saves that were begun are finished first.
+
+    Raises:
+        DeviceError: not one example fits into its memory, or it has failed.
+    """
     try:
-        reason = Trainer(run, config, learner, stop, writer).train()
+        return trainer.train()
     except DeviceError:
         if writer:
             writer.close("out of memory: saving the last complete step")
@@ -127,10 +140,6 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         if writer:
             writer.close("the GPU has failed: finishing the saves that were begun")
         raise devices.lost(error) from error
-    if writer:
-        writer.close(reason or "last save")
-    log.info("ended after step %d of %d: %s", learner.step, total, reason or "complete")
-    _end(stop, status, learner.step, reason)
 
 
 def _newest(run: RunDir, accelerator: Accelerator, status: Status | None) -> Checkpoint | None:
