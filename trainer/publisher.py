@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from shared.errors import RunFolderError
-from shared.files.publication import publish, read_manifest
+from shared.files.publication import fsync, publish, read_manifest
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from trainer.checkpoint import Checkpoint, are_finite, is_finite, retain
@@ -63,7 +64,7 @@ class Publisher:
             self._notice(f"the checkpoint of step {checkpoint.step} is not written: its state is not finite")
             return False
         manifest = Manifest(kind="checkpoint", run_id=self._run_id, step=checkpoint.step, details=details or {})
-        self._submit(self._run.checkpoint(checkpoint.step), manifest, checkpoint.write)
+        self._submit(self._run.checkpoint(checkpoint.step), manifest, partial(self._write_checkpoint, checkpoint))
         self._saves.append(self._pool.submit(retain, self._run, self._limit))
         return True
 
@@ -78,6 +79,14 @@ class Publisher:
         """Wait until every submitted save is published."""
         self._pool.shutdown(wait=True)
         self.raise_failures()
+
+    def _write_checkpoint(self, checkpoint: Checkpoint, folder: Path) -> None:
+        """Rows are appended without waiting for the disk. Those of the steps before a checkpoint are durable before it
+        is: after a power cut, a resumed run has a row for every step."""
+        for table in (self._run.train_csv, self._run.validation_csv, self._run.validation_examples_csv):
+            if table.exists():
+                fsync(table)
+        checkpoint.write(folder)
 
     def _submit(self, target: Path, manifest: Manifest, write: Callable[[Path], None]) -> None:
         self._saves.append(self._pool.submit(self._publish, target, manifest, write))

@@ -17,6 +17,7 @@ from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import RunMaker, until
+from trainer import publisher as publishing
 from trainer.checkpoint import Checkpoint
 from trainer.publisher import Publisher
 
@@ -151,6 +152,19 @@ def test_closing_surfaces_the_error_of_the_last_save(publisher: Publisher, monke
     publisher.snapshot(3, weights(), writer(), {})
     with pytest.raises(ZeroDivisionError):
         publisher.close()
+
+
+def test_rows_are_durable_before_the_checkpoint_that_lies_behind_them(
+    run: RunDir, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real_fsync, real_rename = publishing.fsync, Path.rename
+    monkeypatch.setattr(publishing, "fsync", lambda path: order.append(path.name) or real_fsync(path))
+    monkeypatch.setattr(Path, "rename", lambda path, to: order.append(to.name) or real_rename(path, to))
+    run.train_csv.write_text("step\n4\n")
+    publisher.checkpoint(checkpoint(4))
+    publisher.close()
+    assert order == ["train.csv", "step-00000004"]
 
 
 def test_only_so_many_checkpoints_stay(run: RunDir, publisher: Publisher) -> None:

@@ -140,5 +140,30 @@ def test_only_what_a_program_said_since_it_was_started_is_told(make_paper_run: R
     assert whole._last_words("trainer") == ("\n".join(said) or f"see {log}")
 
 
+def test_a_program_that_fails_again_and_again_is_given_up(
+    supervise: Callable[..., list[str]], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAKES, "evaluator", "raise SystemExit(1)")
+    run, said = make_paper_run("failing"), list[str]()
+    snapshot = Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2)
+    publish(run.staging, run.snapshot(2), snapshot, lambda _: None)
+    whole = Supervisor(run, run.read_config(), said.append, lambda: None, lambda _: None, with_dashboard=False)
+    assert whole.supervise() == 1
+    assert said.count("the evaluator ended with code 1; starting it again") == supervisor.MAX_RESTARTS
+    assert [text for text in said if text.startswith("the evaluator ended with code 1 and is not started again")]
+    assert supervise
+
+
+def test_a_trainer_that_fails_is_not_started_again(
+    supervise: Callable[..., list[str]], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAKES, "trainer", "raise SystemExit(7)")
+    run, said = make_paper_run("failing"), list[str]()
+    programs = {"with_dashboard": False, "with_evaluator": False}
+    assert Supervisor(run, run.read_config(), said.append, lambda: None, lambda _: None, **programs).supervise() == 7
+    assert [text.partition(":")[0] for text in said] == ["the trainer ended with code 7"]
+    assert supervise
+
+
 def test_a_restart_is_not_tried_for_errors_it_cannot_cure() -> None:
     assert {2, 5} == supervisor.PERMANENT
