@@ -1,4 +1,4 @@
-"""No program is started through a shell: a name or setting with `;` or `$()` is one argument of many, and no command."""
+"""No program is started through a shell: a setting with `;` or `$()` is one argument of many, and no command."""
 
 from __future__ import annotations
 
