@@ -13,6 +13,7 @@ from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.statistics.paired import PromptValues
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Results:
     _references: dict[str, str] | None = None
     best: Best | None = None
     """The verdict so far."""
+    composites: dict[int, PromptValues] = field(default_factory=dict[int, PromptValues])
+    """Of snapshots that were compared; the sweep has one yardstick."""
 
     def refresh(self) -> bool:
         """Whether there are new results."""

@@ -102,9 +102,12 @@ class Study:
     def trials(self) -> list[Asked]:
         """All that have values, by number."""
         asked: list[Asked] = []
+        alike: dict[str, list[Asked]] = {}
         for trial in self._frozen():
             if trial.state.name != "WAITING" and trial.user_attrs.get(REASON) != VOID:
-                asked.append(self._asked(trial, asked))
+                before = alike.setdefault(_setting(trial.params), [])
+                asked.append(self._asked(trial, before))
+                before.append(asked[-1])
         return asked
 
     def ask(self) -> Asked:
@@ -195,9 +198,9 @@ class Study:
         startup = min(MAX_STARTUP, max(MIN_STARTUP, self._sweep.num_trials // 3))
         return samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
-    def _asked(self, trial: FrozenTrial, before: Sequence[Asked]) -> Asked:
+    def _asked(self, trial: FrozenTrial, alike: Sequence[Asked]) -> Asked:
+        """alike: earlier trials of the same setting."""
         values = {key: self._value(key, trial.params[key]) for key in self._dimensions}
-        alike = [one for one in before if _setting(one.labels) == _setting(trial.params)]
         own = values.get("train.seed")
         seed = trial.user_attrs.get(SEED, own if own is not None else self._free_seed(alike))
         pruned = trial.user_attrs.get(PRUNED)
@@ -245,8 +248,9 @@ def mend(journal: Path) -> None:
         journal.with_name(f"{journal.name}.lock").unlink()
 
 
-def _setting(labels: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in labels.items() if key != "train.seed"}
+def _setting(labels: Mapping[str, Any]) -> str:
+    """The same for trials that differ by their seeds only."""
+    return repr(sorted((key, value) for key, value in labels.items() if key != "train.seed"))
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

@@ -26,27 +26,33 @@ class Yardstick:
         mixture = mix(descriptions.losses, scales_of(base.samples, descriptions), base.samples)
         return cls(results.at(base.step), mixture) if mixture.units else None
 
-    def composite(self, one: Evaluated) -> PromptValues:
+    def composite(self, results: Results, step: int) -> PromptValues:
         """Prompt → composite of a snapshot: below 0 is better than the base model. Empty where nothing of it compares
-        with the other trials."""
-        return {prompt: -gain for prompt, gain in lead(one, self.base, self.mixture).items()}
+        with the other trials, or it has no result yet."""
+        if step not in results.composites:
+            one = results.at(step)
+            if one.evaluated is None:
+                return {}
+            gains = lead(one, self.base, self.mixture)
+            results.composites[step] = {prompt: -gain for prompt, gain in gains.items()}
+        return results.composites[step]
 
     def best_of(self, results: Results, until: int | None = None) -> tuple[int, PromptValues] | None:
         """The snapshot with the lowest mean composite up to a step, of those that may be shipped; of all, where none
         may. None: no snapshot compares."""
         steps = [step for step in results.steps if until is None or step <= until]
         allowed = [step for step in steps if step not in results.passed_over] or steps
-        found = {step: values for step in allowed if (values := self.composite(results.at(step)))}
+        found = {step: values for step in allowed if (values := self.composite(results, step))}
         best = min(found, key=lambda step: (mean(found[step]), step), default=None)
         return None if best is None else (best, found[best])
 
     def chosen(self, results: Results) -> tuple[int, PromptValues] | None:
         """The snapshot that the verdict of the run has chosen."""
-        if results.best is None or not (values := self.composite(results.at(results.best.step))):
+        if results.best is None or not (values := self.composite(results, results.best.step)):
             return None
         return results.best.step, values
 
     def by_step(self, results: Results) -> dict[int, float]:
         """Step of each snapshot → its mean composite."""
-        found = {step: self.composite(results.at(step)) for step in results.steps}
+        found = {step: self.composite(results, step) for step in results.steps}
         return {step: mean(values) for step, values in found.items() if values}
