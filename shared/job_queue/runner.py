@@ -23,7 +23,7 @@ from shared.job_queue.attempt import Attempt, Outcome
 from shared.job_queue.job import Job
 from shared.job_queue.job_queue import TAKEN_SECONDS, Entry, JobQueue
 from shared.job_queue.runner_record import RunnerRecord
-from shared.launch import end_signals
+from shared.launch import end_signals, parent_watch
 from shared.launch.supervisor import ROOT
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
@@ -123,6 +123,7 @@ class Runner:
         log = self.queue.log(job.id)
         log.parent.mkdir(exist_ok=True)
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment.pop(parent_watch.VARIABLE, None)  # a job goes on when its runner ends
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         command = [sys.executable, str(ROOT / "run.py"), "queue", "job", str(self.queue.folder), job.id]
