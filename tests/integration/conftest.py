@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -27,6 +28,11 @@ WELL_LEARNT: dict[str, dict[str, object]] = {
     "evaluation": {"num_seeds": 2, "batch_size": 3},
 }
 """Settings of a run of six steps whose snapshots differ visibly."""
+TOKENS = {
+    name: f"planted-{number}-0123456789"
+    for number, name in enumerate(("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "DARKROOM_TOKEN"))
+}
+"""Secrets of the environment, which nothing may write down."""
 
 
 @dataclass
@@ -120,12 +126,15 @@ def write_config(folder: Path, name: str, model: Path, pictures: Path, sections:
 
 @pytest.fixture(scope="session")
 def finished(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
-    """One run, trained and evaluated; tests read it and never change it."""
+    """One run, trained and evaluated with `TOKENS` in the environment; tests read it and never change it."""
 
     def make(folder: Path) -> None:
-        run = create_run(tiny_config(folder, "dress", tiny_model, pictures, WELL_LEARNT))
-        warm.run("trainer", run.path)
-        warm.run("evaluator", run.path)
+        with patch.dict(os.environ, TOKENS):
+            run = create_run(tiny_config(folder, "dress", tiny_model, pictures, WELL_LEARNT))
+        for module in ("trainer", "evaluator"):
+            program = warm.start(module, run.path, environment=TOKENS)
+            assert program.wait() == 0, program.stderr()
+            assert not [token for token in TOKENS.values() if token in program.stdout() + program.stderr()]
 
     return RunDir(made_once(tmp_path_factory, "finished", make) / "dress")
 
