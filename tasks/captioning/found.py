@@ -52,7 +52,7 @@ def _at_the_hub(hub_id: str) -> str:
     except GatedRepoError:
         raise ModelError(
             f"the hub gives {hub_id} only to those who have agreed to its terms",
-            "agree on its page, then log in: hf auth login",
+            "open its page and agree to them, then log in: hf auth login",
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(
