@@ -18,6 +18,8 @@ from shared.files.regular import BINARY, read_regular
 from shared.files.replacing import replace_file
 
 Value = str | int | float | bool | None
+MAX_CELL = 100_000
+"""Characters of a cell; Python's csv reads no cell of more than 131,072. Records keep the whole text."""
 TRAIN_COLUMNS = (
     "step",
     "epoch",
@@ -150,8 +152,11 @@ def whole_lines(path: Path) -> bytes:
 def _line(values: Iterable[Value]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow("" if value is None else _one_line(value) for value in values)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", errors="replace")  # a path in a reason may hold half a character
 
 
 def _one_line(value: Value) -> Value:
-    return " ".join(value.split()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.split())
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"

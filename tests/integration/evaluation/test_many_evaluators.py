@@ -50,6 +50,16 @@ def swap(self, step, work):
 Evaluator._swap = swap
 """
 
+NO_EVENTS = """
+from evaluator import work_queue
+class Silent:
+    def schedule(self, *_): ...
+    def start(self): ...
+    def stop(self): ...
+    def join(self): ...
+work_queue.Observer = Silent
+"""
+
 
 @dataclass
 class Crowd:
@@ -186,6 +196,21 @@ def test_who_comes_while_the_base_model_is_evaluated_waits_for_its_share(
         until(lambda: [status.state for status in statuses(run)] == ["idle"], "an evaluator that waits")
     assert program.wait() == DONE
     assert steps_in(run.evaluations) == {0, 15}
+
+
+def test_where_no_file_event_ever_arrives_the_scan_finds_new_snapshots(
+    unevaluated_run: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    """F18: as on NFS, in WSL and in Colab."""
+    run = with_only(unevaluated_run, tmp_path, 14, 15)
+    aside = run.snapshot(15).rename(tmp_path / "aside")
+    program = warm.start("evaluator", run.path, "--follow", prelude=NO_EVENTS)
+    until(lambda: 14 in steps_in(run.evaluations), "the first snapshot")
+    aside.rename(run.snapshot(15))
+    until(lambda: 15 in steps_in(run.evaluations), "the one that came without an event")
+    program.kill(signal.SIGTERM)
+    assert program.wait() == DONE, program.stderr()
+    assert check(run) == []
 
 
 def test_what_memory_does_not_suffice_for_is_deferred_and_evaluated_when_it_does(

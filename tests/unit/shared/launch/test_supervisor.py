@@ -94,18 +94,24 @@ def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Call
     assert not any("is taken" in text for text in said), "port 0 asks for any"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_one_that_is_stopped_before_it_began_waits_for_no_evaluator_that_still_loads(
-    supervise: Callable[..., list[str]], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+    supervise: Callable[..., list[str]],
+    make_paper_run: RunMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
+    """F37: SIGHUP is what a terminal sends that is closed."""
     monkeypatch.setitem(FAKES, "trainer", FAKES["evaluator"])
     run, said, signalled = make_paper_run("stopped"), list[str](), list[object]()
 
     def render() -> None:
         if not signalled and (status := read_status(run, "supervisor")) and status.state == "training":
-            signalled.append(signal.raise_signal(signal.SIGINT))
+            signalled.append(signal.raise_signal(number))
 
     whole = Supervisor(run, run.read_config(), said.append, render, lambda _: None, with_dashboard=False)
     assert whole.supervise() == 0
+    assert f"{number.name}: training stops after this step; a second signal ends it at once" in said
     assert "stopped before training began" in said
     assert supervise
 
