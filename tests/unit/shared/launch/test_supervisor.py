@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from shared.errors import ConfigError
@@ -113,6 +116,40 @@ def test_one_that_is_stopped_before_it_began_waits_for_no_evaluator_that_still_l
     assert whole.supervise() == 0
     assert f"{number.name}: training stops after this step; a second signal ends it at once" in said
     assert "stopped before training began" in said
+    assert supervise
+
+
+SLEEPS = "import time; time.sleep(600)"
+STARTS_ANOTHER = f"""
+import subprocess, sys, time
+from pathlib import Path
+other = subprocess.Popen([sys.executable, "-c", {SLEEPS!r}], start_new_session=True)
+Path({{place!r}}).write_text(str(other.pid))
+time.sleep(600)
+"""
+
+
+def test_what_a_program_has_started_ends_with_it_also_in_a_session_of_its_own_and_a_bystander_lives(
+    supervise: Callable[..., list[str]], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """F35."""
+    place = tmp_path / "pid"
+    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.5)
+    monkeypatch.setitem(FAKES, "trainer", SLEEPS)
+    monkeypatch.setitem(FAKES, "evaluator", STARTS_ANOTHER.format(place=str(place)))
+    run, signalled = make_paper_run("family"), list[object]()
+
+    def render() -> None:
+        if not signalled and place.exists() and place.read_text():
+            signalled.append(signal.raise_signal(signal.SIGINT))
+
+    with subprocess.Popen([sys.executable, "-c", SLEEPS]) as bystander:
+        whole = Supervisor(run, run.read_config(), lambda _: None, render, lambda _: None, with_dashboard=False)
+        assert whole.supervise() == 0
+        left = psutil.Process(int(place.read_text())) if psutil.pid_exists(int(place.read_text())) else None
+        assert left is None or left.status() == psutil.STATUS_ZOMBIE
+        assert bystander.poll() is None
+        bystander.kill()
     assert supervise
 
 

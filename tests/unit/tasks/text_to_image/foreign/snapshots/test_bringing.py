@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,41 @@ def test_a_file_that_still_changes_or_lacks_its_end_waits(folder: Folder) -> Non
     age(file)
     assert folder.bring() == 1
     assert steps_in(folder.run.snapshots) == {500, 1000}
+
+
+def in_place(folder: Folder, name: str) -> None:
+    """As safetensors up to 0.7 and `cp` do: looked at while half of it is there."""
+    file = write(folder.path / name)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert folder.bring() == 0
+    file.write_bytes(whole)
+    age(file)
+
+
+def renamed(folder: Folder, name: str) -> None:
+    """As safetensors from 0.8 on and rsync do: looked at while it has its first name."""
+    first = write(folder.path / f".{name}.Ab12Cd")
+    assert folder.bring() == 0
+    first.rename(folder.path / name)
+
+
+def from_another_folder(folder: Folder, name: str) -> None:
+    shutil.move(write(folder.path.parent / "elsewhere" / name), folder.path / name)
+
+
+def linked(folder: Folder, name: str) -> None:
+    (folder.path / name).symlink_to(write(folder.path.parent / "elsewhere" / name))
+
+
+@pytest.mark.parametrize("publish_file", [in_place, renamed, from_another_folder, linked])
+def test_a_file_is_taken_once_however_it_comes(folder: Folder, publish_file: Callable[[Folder, str], None]) -> None:
+    """F16."""
+    publish_file(folder, "dress-step00000500.safetensors")
+    assert folder.bring() == 1
+    assert folder.bring() == 0
+    assert steps_in(folder.run.snapshots) == {500}
+    verify(folder.run.snapshot(500))
 
 
 def test_what_never_becomes_whole_is_taken_at_the_end_and_again_when_it_was_mended(folder: Folder) -> None:
