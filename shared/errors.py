@@ -27,6 +27,8 @@ from shared import interruption
 from shared.command_name import as_called
 
 CURABLE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
+AWAY_ERRNOS = frozenset(getattr(errno, name, errno.EIO) for name in ("EIO", "ESTALE", "ENOTCONN", "EREMOTEIO"))
+"""A drive that is broken, or a network drive that is away."""
 
 
 class DarkroomError(Exception):
@@ -127,6 +129,9 @@ def exit_code_of(program: Callable[[], int]) -> int:
     except DarkroomError as error:
         return report(error)
     except OSError as error:
+        if error.errno in AWAY_ERRNOS:
+            hint = "connect or mend the drive; then run the same command again, which resumes from the last save"
+            return report(DarkroomError(f"{error.filename or 'a file'} cannot be reached: {error.strerror}", hint))
         if error.errno not in CURABLE_ERRNOS:
             raise
         hint = "make room or allow writing there; then run the same command again, which resumes from the last save"

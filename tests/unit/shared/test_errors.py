@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 import pytest
@@ -75,6 +76,21 @@ def test_a_full_disk_is_said_in_two_lines(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith(
         "error: cannot write runs/demo/train.csv: No space left on device\nhint: "
     )
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_drive_that_cannot_be_used_is_said_in_two_lines(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """F40: read-only, forbidden, over quota, broken, a stale handle of NFS, a drive that is not connected."""
+
+    def program() -> int:
+        raise OSError(number, os.strerror(number), "runs/demo/train.csv")
+
+    assert exit_code_of(program) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
+    assert "runs/demo/train.csv" in error
+    assert error.endswith(os.strerror(number))
+    assert hint.endswith("run the same command again, which resumes from the last save")
 
 
 def test_an_unforeseen_os_error_keeps_its_traceback() -> None:
