@@ -69,8 +69,7 @@ FOREIGN = {
     "python run.py evaluate ~/sd-scripts/output/dress --base … --references held-out --follow": "dress",
     "python run.py evaluate lora-dreambooth-model --name dress --base stable-diffusion-v1-5/stable-diffusion-v1-5 "
     "--prompts prompts.txt --train-pictures dog --trigger-word sks": "dress",
-    "python run.py evaluate output --files 'dress*' --base sdxl.safetensors --references held-out "
-    "--follow": "{home}-output",
+    "python run.py evaluate output --files 'dress*' --base sdxl.safetensors --references held-out --follow": "*output",
     "python run.py evaluate output/dress --base sdxl.safetensors --references held-out --follow": "dress",
     "python run.py evaluate output/dress --base stabilityai/stable-diffusion-xl-base-1.0 --references held-out "
     "--follow": "dress",
@@ -238,8 +237,9 @@ def test_the_commands_about_loras_of_other_trainers(
         for data in ("held-out", "my-pictures", "dog"):
             shutil.copytree(pictures, home / data)
         (home / "sdxl.safetensors").symlink_to(tiny_single_files / "sdxl.safetensors")
-        run = RunDir(home / "runs" / name.format(home=home.name))
         program = place.start(command, *EVALUATION, NEVER_ASK)
+        until(lambda home=home, name=name: list((home / "runs").glob(f"{name}/run.json")), command, place.seconds)
+        (run,) = (RunDir(path.parent) for path in (home / "runs").glob(f"{name}/run.json"))
         if "--follow" in command:
             until(
                 lambda run=run: len(steps_in(run.evaluations)) == 2,
