@@ -32,7 +32,7 @@ def by_leases(run: RunDir, number: int) -> None:
     programs = [subprocess.Popen(command, env=environment(run), stderr=subprocess.DEVNULL) for _ in range(number)]
     codes = {program.wait() for program in programs}
     if 4 in codes:
-        subprocess.run(command, env=environment(run), stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(command, env=environment(run), stderr=subprocess.DEVNULL, check=False)
 
 
 def on_ray(run: RunDir, number: int) -> None:
