@@ -237,7 +237,8 @@ def test_the_commands_about_loras_of_other_trainers(
         for data in ("held-out", "my-pictures", "dog"):
             shutil.copytree(pictures, home / data)
         (home / "sdxl.safetensors").symlink_to(tiny_single_files / "sdxl.safetensors")
-        program = place.start(command, *EVALUATION, NEVER_ASK)
+        alone = (f"model.single_file_config={sdxl}",) if "sdxl.safetensors" in command else ()  # else from the hub
+        program = place.start(command, *EVALUATION, *alone, NEVER_ASK)
         until(lambda home=home, name=name: list((home / "runs").glob(f"{name}/run.json")), command, place.seconds)
         (run,) = (RunDir(path.parent) for path in (home / "runs").glob(f"{name}/run.json"))
         if "--follow" in command:
