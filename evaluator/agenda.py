@@ -152,7 +152,7 @@ class Agenda:
     def keep_tables(self) -> None:
         """Rebuild them after a result, unless that takes too large a share of the time, or another evaluator does it.
 
-        Whoever finds nothing else to do makes them current.
+        Whoever finds nothing else to do makes them current, and whoever comes to work that the verdict chooses.
         """
         ended, took = self._rebuilt
         if time.monotonic() - ended < took * (1 / REBUILD_SHARE - 1):
@@ -160,6 +160,11 @@ class Agenda:
         begun = time.monotonic()
         if self.results_table.rebuild_if_free():
             self._rebuilt = time.monotonic(), time.monotonic() - begun
+
+    def must_rebuild_for(self, works: list[Work]) -> bool:
+        """Whether the tables must be made current before the first of these is done: a verdict that has not weighed
+        every result could choose another snapshot for it."""
+        return works[0].follows_the_verdict and not self.results_table.is_current()
 
     def is_patient(self, work: Work) -> bool:
         """Whether it may be tried once more if memory does not suffice."""

@@ -33,10 +33,11 @@ class EvaluationLoop:
         while run_mode.current != "end":
             run_mode.wake.clear()
             works = agenda.unfinished()
-            if ready := agenda.ready(works):
+            ready = agenda.ready(works)
+            if ready and not agenda.must_rebuild_for(ready):
                 self._take(ready[0])
             elif not agenda.results_table.is_current():
-                agenda.results_table.rebuild()  # another evaluator died before it did
+                agenda.results_table.rebuild()
             elif run_mode.current == "drain" and not works:
                 return DONE
             elif run_mode.once and not agenda.waits_for_the_base_model(works):

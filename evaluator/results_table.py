@@ -101,13 +101,13 @@ class ResultsTable:
         self._run, self._config = run, config
         self._validates = config.train.validation_steps is not None and config.data.num_validation > 0
         self._results: dict[int, EvaluationResult] = {}
-        self._votes: dict[Path, int] | None = None
+        self._weighed: dict[Path, int] | None = None
         self._told: set[str] = set()
 
     def rebuild(self) -> Ranking:
         """Read new results, rank them all, replace both files; ask for a stop where the rule is `auto` and says so."""
         with FileLock(self._run.metrics_lock):
-            self._votes = _written(self._run)
+            self._weighed = _further(self._run)
             evidence = read_evidence(self._run, self._results)
             for problem in evidence.votes.problems:
                 if problem not in self._told:
@@ -144,8 +144,9 @@ class ResultsTable:
         return True
 
     def is_current(self) -> bool:
-        """Whether the tables list every result there is, and every vote was counted since the first rebuild."""
-        if self._votes is not None and self._votes != _written(self._run):
+        """Whether the tables list every result there is, and whatever else the verdict rests on was there when this
+        process rebuilt them last."""
+        if self._weighed is not None and self._weighed != _further(self._run):
             return False
         return steps_in(self._run.evaluations) == listed(self._run.metrics_csv) | listed(self._run.averages_csv)
 
@@ -188,9 +189,12 @@ def _ask_to_stop(run: RunDir, advice: Advice) -> None:
         log.info("the stop rule asked the trainer to stop: %s", advice.reason)
 
 
-def _written(run: RunDir) -> dict[Path, int]:
-    """How much each voter has written: lines are only ever added."""
-    return {path: path.stat().st_size for path in run.votes.glob("*.jsonl") if path.is_file()}
+def _further(run: RunDir) -> dict[Path, int]:
+    """What the verdict rests on beside evaluations: how much each voter has written, to which lines are only ever
+    added, and how many results of the same snapshots there are in each of the other folders."""
+    votes = {path: path.stat().st_size for path in run.votes.glob("*.jsonl") if path.is_file()}
+    folders = [run.confirmations, *run.strengths.glob("*")]
+    return votes | {folder: len(steps_in(folder)) for folder in folders}
 
 
 def _results(run: RunDir, kind: ResultKind, besides: Collection[int] = ()) -> dict[int, EvaluationResult]:

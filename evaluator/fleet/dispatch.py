@@ -82,6 +82,9 @@ class Dispatch:
         while run_mode.current != "end":
             self.crew.tend()
             works = self._unfinished()
+            if works and self.agenda.must_rebuild_for(works):
+                self.agenda.results_table.rebuild()
+                works = self._unfinished()
             given = self._give(works)
             outcome = None if given or self.crew.works else self._outcome(works)
             if outcome is not None:

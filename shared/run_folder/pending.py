@@ -14,7 +14,7 @@ from shared.config.schema import EvaluationConfig
 from shared.run_folder import requests
 from shared.run_folder.averages import is_average
 from shared.run_folder.records.request import Request
-from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind
+from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind, strength_of
 from shared.run_folder.tables import listed
 
 BASE_MODEL = 0
@@ -26,6 +26,11 @@ class Work:
 
     step: int
     kind: ResultKind = "evaluations"
+
+    @property
+    def follows_the_verdict(self) -> bool:
+        """Whether the verdict on all results so far says that it is to be made."""
+        return is_average(self.step) or self.kind == "confirmations" or strength_of(self.kind) is not None
 
 
 def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
