@@ -16,7 +16,7 @@ UNREACHABLE = re.compile(
 )
 FULL = re.compile(r"no space left|disk (?:is )?full|database or disk is full|disk quota|disk i/o error", re.IGNORECASE)
 REFUSED = re.compile(r"\b(?:401|403)\b|unauthori[sz]ed|forbidden|permission[_ ]denied|invalid (?:api key|token)", re.I)
-TROUBLE = re.compile(r"\b(?:HTTP|status(?: code)?|error code|server error:?) (5\d\d)\b", re.IGNORECASE)
+TROUBLE = re.compile(r"\b(?:HTTP|status(?: code)?|error code|server error:?|too many) (5\d\d)\b", re.IGNORECASE)
 ADDRESS = re.compile(r"\b(?:https?|aim)://[^\s'\"<>)/]+")
 HOST = re.compile(r"host='([^']+)', port=(\d+)")
 NUMBERS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,14 +32,14 @@ def told(name: str, error: BaseException) -> str:
         own = next((one.filename for one in whole if isinstance(one, OSError) and one.filename), "")
         where = f"the disk of {own or place or name} is full"
         return f"{where}; free some space: it is tried again, and what is missing comes then"
+    if trouble := TROUBLE.search(text):  # before "max retries exceeded", which clients say of these, too
+        return f"{server} fails by itself (HTTP {trouble[1]}); look at its log: it is tried again, and nothing is lost"
     if any(isinstance(one, ConnectionError | TimeoutError) for one in whole) or UNREACHABLE.search(text):
         return f"{server} cannot be reached; start it or check its address: it is tried again, and nothing is lost"
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename} may not be written; give yourself the right to: it is tried again"
     if is_refusal(error):
         return f"{server} refuses this user; check the token: it is tried again, and nothing is lost"
-    if trouble := TROUBLE.search(text):
-        return f"{server} fails by itself (HTTP {trouble[1]}); look at its log: it is tried again, and nothing is lost"
     first = " ".join((str(error) or type(error).__name__).split())
     return first if len(first) <= MAX_TEXT else f"{first[:MAX_TEXT]} …"
 

@@ -7,7 +7,6 @@ run folders, which lie under the same path on every node. See docs/decisions/003
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ from shared.sweeps.places.here import Here
 from shared.sweeps.sweep_file import Resources
 
 POLL_SECONDS = 0.5
-LOST = -int(signal.SIGKILL)
-"""Exit code of a trial whose node or worker has died."""
+LOST = -9
+"""Exit code of a trial whose node or worker has died: as after SIGKILL, which Windows does not name."""
 
 
 @dataclass

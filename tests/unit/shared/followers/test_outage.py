@@ -41,6 +41,11 @@ NOTHING_LOST = "it is tried again, and nothing is lost"
             "context deadline exceeded while retrying: HTTP 500: no",
             f"the server of toy fails by itself (HTTP 500); look at its log: {NOTHING_LOST}",
         ),
+        (
+            "HTTPConnectionPool(host='tracker', port=80): Max retries exceeded with url: / (Caused by "
+            "ResponseError('too many 503 error responses'))",
+            f"tracker:80 fails by itself (HTTP 503); look at its log: {NOTHING_LOST}",
+        ),
         ("column 401a is\n   unknown", "column 401a is unknown"),
     ],
 )
