@@ -21,7 +21,7 @@ from shared.errors import ConfigError
 from shared.run_folder.averages import is_average
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import RunMaker, Warm, check, create_run, finish, run_module, tiny_config
+from tests.conftest import RunMaker, Warm, check, create_run, finish, tiny_config
 from tests.integration.training.test_kills import MACHINE_DEPENDENT
 
 LAST_STEP = 6
@@ -155,11 +155,10 @@ def test_every_snapshot_is_evaluated_and_averages_are_exact(finished: RunDir) ->
     assert check(finished) == []
 
 
-def test_an_export_draws_the_evaluated_picture_in_plain_diffusers(finished: RunDir, tmp_path: Path) -> None:
+def test_an_export_draws_the_evaluated_picture_in_plain_diffusers(finished: RunDir, warm: Warm, tmp_path: Path) -> None:
     folder, out = tmp_path / "pipeline", tmp_path / "out"
     options = ("--step", LAST_STEP, "--dtype", "fp32", "--output", folder)
-    done = run_module("tasks.export", finished.path, *options)
-    assert done.returncode == 0, done.stderr
+    warm.run("tasks.export", finished.path, *options)
     out.mkdir()
     (tmp_path / "draw.py").write_text(DRAW)
     drawn = finish(sys.executable, tmp_path / "draw.py", folder, finished.evaluation(LAST_STEP) / "result.json", out)
@@ -169,29 +168,27 @@ def test_an_export_draws_the_evaluated_picture_in_plain_diffusers(finished: RunD
         with Image.open(path) as own, Image.open(finished.evaluation(LAST_STEP) / "images" / path.name) as evaluated:
             assert ImageChops.difference(own.convert("RGB"), evaluated.convert("RGB")).getbbox() is None
     assert not [path for path in folder.rglob("*.json") if str(finished.path.parent.parent) in path.read_text()]
-    lora = run_module("tasks.export", finished.path, "--format", "kohya")
-    assert lora.returncode == 2
-    assert "trains the whole denoiser" in lora.stderr
+    lora = warm.start("tasks.export", finished.path, "--format", "kohya")
+    assert lora.wait() == 2
+    assert "trains the whole denoiser" in lora.stderr()
 
 
-def test_the_archive_of_an_export_is_the_folder(finished: RunDir, tmp_path: Path) -> None:
+def test_the_archive_of_an_export_is_the_folder(finished: RunDir, warm: Warm, tmp_path: Path) -> None:
     target = tmp_path / "run-fp16.zip"
-    done = run_module("tasks.export", finished.path, "--format", "diffusers", "--output", target)
-    assert done.returncode == 0, done.stderr
+    warm.run("tasks.export", finished.path, "--format", "diffusers", "--output", target)
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
         assert {"model_index.json", "unet/diffusion_pytorch_model.safetensors"} <= set(archive.namelist())
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
-    again = run_module("tasks.export", finished.path, "--output", target)
-    assert again.returncode == 2
-    assert "exists" in again.stderr
+    again = warm.start("tasks.export", finished.path, "--output", target)
+    assert again.wait() == 2
+    assert "exists" in again.stderr()
 
 
-def test_what_is_published_is_whole_and_needs_no_other_model(finished: RunDir, tmp_path: Path) -> None:
+def test_what_is_published_is_whole_and_needs_no_other_model(finished: RunDir, warm: Warm, tmp_path: Path) -> None:
     folder = tmp_path / "published"
-    done = run_module("tasks.publish", finished.path, "--to", folder)
-    assert done.returncode == 0, done.stderr
-    assert "has no address" not in done.stdout + done.stderr
+    done = warm.run("tasks.publish", finished.path, "--to", folder)
+    assert "has no address" not in done.stdout() + done.stderr()
     assert {"README.md", "model_index.json", "unet", "vae", "text_encoder"} <= {path.name for path in folder.iterdir()}
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
-from tests.conftest import Warm, check, create_run, run_module, tiny_config
+from tests.conftest import Warm, check, create_run, tiny_config
 from tests.integration.training.test_whole_denoiser import DIE_ONCE_STEP_4_IS_SAVED, LAST_STEP, outcome
 from tests.tiny_flow import MINIATURES
 
@@ -79,8 +79,7 @@ def test_an_export_draws_the_evaluated_pictures_in_plain_diffusers(
     assert check(trained.run) == []
     folder, out = tmp_path / "pipeline", tmp_path / "out"
     out.mkdir()
-    done = run_module("tasks.export", trained.run.path, "--step", LAST_STEP, "--dtype", "fp32", "--output", folder)
-    assert done.returncode == 0, done.stderr
+    warm.run("tasks.export", trained.run.path, "--step", LAST_STEP, "--dtype", "fp32", "--output", folder)
     evaluated = trained.run.evaluation(LAST_STEP)
     guidance = json.dumps(dict(MINIATURES[trained.family].guidance))
     warm.run("tests.integration.redraw", folder, "none", evaluated / "result.json", out, guidance)
