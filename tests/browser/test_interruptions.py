@@ -36,8 +36,8 @@ def test_pictures_of_ones_own_prompts_are_asked_for_and_come(open_page: OpenPage
     page.get_by_role("button", name="Draw with these prompts").click()
     pictures = page.locator(".drawings img")
     expect(pictures).to_have_count(2)
-    pictures.last.scroll_into_view_if_needed()
-    wait_until(lambda: pictures.last.evaluate("(image) => image.complete && image.naturalWidth") == 64)
+    look = "(image) => { image.scrollIntoView(); return image.complete && image.naturalWidth }"
+    wait_until(lambda: pictures.last.evaluate(look) == 64)  # it may be drawn anew meanwhile
     expect(page.locator(".drawings figcaption").last).to_contain_text("a hat")
     assert page.locator(".drawings a").first.get_attribute("target") == "_blank"
     expect(page.locator(".chain", has_text="evaluation request")).to_contain_text("drawn")
