@@ -38,6 +38,15 @@ BY = "the queue"
 Say = Callable[[str], object]
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A job that this runner has begun."""
+
+    job: Job
+    gpus: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+
+
 @dataclass
 class Runner:
     """One `run.py queue run`."""
@@ -49,8 +58,7 @@ class Runner:
     """Jobs at the same time where there are no GPUs."""
     waits: bool = False
     """Whether it waits for further jobs when none is left."""
-    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
-    _given: dict[str, tuple[Job, tuple[str, ...]]] = field(default_factory=dict[str, tuple[Job, tuple[str, ...]]])
+    _begun: dict[str, Begun] = field(default_factory=dict[str, "Begun"])
     _told: dict[str, str] = field(default_factory=dict[str, str])
     _asked: dict[str, int] = field(default_factory=dict[str, int])
     _signals: list[signal.Signals] = field(default_factory=list[signal.Signals])
@@ -87,7 +95,7 @@ class Runner:
                 self._end(entries, at_once=len(self._signals) > 1)
             else:
                 self._start_next(entries)
-            at_work = [entry for entry in entries if entry.state == "running"] or self._processes
+            at_work = [entry for entry in entries if entry.state == "running"] or self._begun
             waiting = [entry for entry in entries if entry.state == "waiting"]
             if not at_work and (is_ending or not (waiting or self.waits)):
                 return bool(failed)
@@ -95,7 +103,7 @@ class Runner:
 
     def _start_next(self, entries: list[Entry]) -> None:
         """Begin jobs while there is room, strictly in their order: one that needs many GPUs is not passed over."""
-        ready = [entry for entry in entries if entry.state == "waiting" and entry.job.id not in self._processes]
+        ready = [entry for entry in entries if entry.state == "waiting" and entry.job.id not in self._begun]
         for entry in ready:
             if entry.seconds_to_retry:
                 continue
@@ -112,7 +120,7 @@ class Runner:
         busy = {
             entry.job.id: entry.attempt.gpus if entry.attempt else () for entry in entries if entry.state == "running"
         }
-        busy.update({job_id: gpus for job_id, (_, gpus) in self._given.items()})
+        busy.update({job_id: begun.gpus for job_id, begun in self._begun.items()})
         if not self.gpus:
             return () if len(busy) < self.slots else None
         taken = {gpu for gpus in busy.values() for gpu in gpus}
@@ -128,7 +136,7 @@ class Runner:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         command = [sys.executable, str(ROOT / "run.py"), "queue", "job", str(self.queue.folder), job.id]
         with log.open("ab") as file:
-            self._processes[job.id] = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 cwd=job.folder if job.folder.is_dir() else None,
                 stdin=subprocess.DEVNULL,
@@ -137,7 +145,7 @@ class Runner:
                 env=environment,
                 **end_signals.apart(),
             )
-        self._given[job.id] = (job, gpus)
+        self._begun[job.id] = Begun(job, gpus, process)
         where = f" on GPU {', '.join(gpus)}" if gpus else ""
         self.say(f"{job.id}: begins{where}; it prints to {log}")
 
@@ -157,11 +165,11 @@ class Runner:
     def _reap(self, *, is_ending: bool) -> None:
         """Forget processes that have ended. One that recorded no end was killed, or crashed: it counts as an attempt,
         else it would be started for ever."""
-        for job_id, process in list(self._processes.items()):
+        for job_id, begun in list(self._begun.items()):
+            job, process = begun.job, begun.process
             if process.poll() is None:
                 continue
-            del self._processes[job_id]
-            job, _ = self._given.pop(job_id)
+            del self._begun[job_id]
             last = self.queue.read_attempt(job_id)
             if is_ending or (last and last.pid == process.pid and last.outcome):
                 continue
@@ -191,7 +199,7 @@ class Runner:
             job_id = entry.job.id
             if entry.state != "running":
                 continue
-            if job_id not in self._processes and RunDir(entry.job.run).record.is_file():  # an earlier runner's
+            if job_id not in self._begun and RunDir(entry.job.run).record.is_file():  # an earlier runner's
                 requests.submit_stop(RunDir(entry.job.run), BY)  # again, until one comes after the programs have begun
             if job_id not in self._asked:
                 self._asked[job_id] = 1
@@ -202,9 +210,9 @@ class Runner:
                 self._ask(entry.job)
 
     def _ask(self, job: Job) -> None:
-        process = self._processes.get(job.id)
-        if process is not None and process.poll() is None:
-            end_signals.send(process, signal.SIGTERM)
+        begun = self._begun.get(job.id)
+        if begun and begun.process.poll() is None:
+            end_signals.send(begun.process, signal.SIGTERM)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number))
