@@ -52,6 +52,8 @@ class Keeping:
         self._run, self._where, self._say = run, where, say
         self._id, self._said = run.read_record().run_id, ""
         self._ended = threading.Event()
+        self._written: dict[Path, tuple[int, int]] = {}
+        """File of the run → its time and size when it was copied."""
 
     def once(self) -> Pass:
         """Copy what is not there yet, and what has changed.
@@ -59,6 +61,51 @@ class Keeping:
         Raises:
             OSError: the place cannot be written.
         """
+        done = Pass()
+        self._prepare()
+        parts = [part for part in sorted(self._run.path.iterdir()) if is_copied(part)]
+        for folder in (folder for part in parts if part.is_dir() for folder in published_in(part)):
+            self._folder(folder, done)
+        files = [file for part in parts for file in loose_files_in(part)]
+        for file in sorted(files, key=lambda file: file == self._run.record):  # without run.json it is no run yet
+            done.files += self._file(file)
+        self._remove_what_retention_removed()
+        return done
+
+    def _file(self, file: Path) -> bool:
+        """A file that is replaced or grows; whether it was copied. The clock of the other place is not asked."""
+        try:
+            stat = file.stat()
+            facts = (stat.st_mtime_ns, stat.st_size)
+            if self._written.get(file) == facts:
+                return False
+            content = whole_rows(file)
+        except FileNotFoundError:  # replaced or removed meanwhile
+            return False
+        differs = not self._holds(file, content)
+        if differs:
+            self._replace(file, content)
+        self._written[file] = facts
+        return differs
+
+    def _prepare(self) -> None:
+        """Make the place ready for a pass: it says whose copy it is."""
+        raise NotImplementedError
+
+    def _folder(self, folder: Path, done: Pass) -> None:
+        """A published folder, if it is not there yet; what is damaged is named in `done`."""
+        raise NotImplementedError
+
+    def _holds(self, file: Path, content: bytes) -> bool:
+        """Whether the copy of this file is this content."""
+        raise NotImplementedError
+
+    def _replace(self, file: Path, content: bytes) -> None:
+        """Make this content the copy of the file."""
+        raise NotImplementedError
+
+    def _remove_what_retention_removed(self) -> None:
+        """Steps that the run has no longer, though it has a later one."""
         raise NotImplementedError
 
     def finish(self) -> None:
@@ -112,18 +159,11 @@ class Copying(Keeping):
         """
         self._copy = RunDir(target.resolve())
         super().__init__(run, str(self._copy.path), say)
-        self._copied: dict[Path, tuple[int, int]] = {}
         if self._copy.path.is_relative_to(run.path):
             raise RunFolderError(f"{target} is the run folder or lies in it", "give a folder elsewhere")
         self._require_ours(target)
 
-    def once(self) -> Pass:
-        """Copy what is not there yet, and what has changed.
-
-        Raises:
-            OSError: the place cannot be written.
-        """
-        done = Pass()
+    def _prepare(self) -> None:
         if not self._copy.record.exists() and self._mark.exists() and self._mark.read_text("utf-8") != self._id:
             shutil.rmtree(self._copy.path)  # of another run, whose first pass did not end
         self._copy.path.mkdir(parents=True, exist_ok=True)
@@ -131,14 +171,6 @@ class Copying(Keeping):
             replace_file(self._mark, self._id.encode())
         self._copy.staging.mkdir(exist_ok=True)
         publication.sweep(self._copy.staging)
-        parts = [part for part in sorted(self._run.path.iterdir()) if is_copied(part)]
-        for folder in (folder for part in parts if part.is_dir() for folder in published_in(part)):
-            self._folder(folder, done)
-        files = [file for part in parts for file in loose_files_in(part)]
-        for file in sorted(files, key=lambda file: file == self._run.record):  # without run.json it is no run yet
-            done.files += self._file(file)
-        self._remove_what_retention_removed()
-        return done
 
     def _require_ours(self, target: Path) -> None:
         cure = "give another folder, or an empty one"
@@ -171,23 +203,14 @@ class Copying(Keeping):
         except LostFileError as error:
             done.damaged.append(str(error))
 
-    def _file(self, file: Path) -> bool:
-        """A file that is replaced or grows; whether it was copied. The clock of the other place is not asked."""
+    def _holds(self, file: Path, content: bytes) -> bool:
         target = self._place(file)
-        try:
-            stat = file.stat()
-            facts = (stat.st_mtime_ns, stat.st_size)
-            if self._copied.get(file) == facts:
-                return False
-            content = whole_rows(file)
-        except FileNotFoundError:  # replaced or removed meanwhile
-            return False
-        differs = not target.exists() or target.read_bytes() != content
-        if differs:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(target, content)
-        self._copied[file] = facts
-        return differs
+        return target.exists() and target.read_bytes() == content
+
+    def _replace(self, file: Path, content: bytes) -> None:
+        target = self._place(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(target, content)
 
     def _remove_what_retention_removed(self) -> None:
         """Steps that the run has no longer, though it has a later one."""

@@ -20,7 +20,7 @@ from shared.errors import ConfigError, DarkroomError, LostFileError, RunFolderEr
 from shared.files import publication
 from shared.files.publication import MANIFEST, read_manifest
 from shared.files.replacing import replace_file
-from shared.followers.copies import BLOCK, MARK, Keeping, Pass, is_copied, loose_files_in, published_in, whole_rows
+from shared.followers.copies import BLOCK, MARK, Keeping, Pass
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, open_run, step_name, steps_in
 
@@ -115,30 +115,21 @@ class Uploading(Keeping):
         """
         super().__init__(run, address, say)
         self._store = Store(address)
-        self._sent: dict[Path, tuple[int, int]] = {}
+        self._there: dict[str, int] = {}
         with _writing(address):
             self._require_ours()
 
-    def once(self) -> Pass:
-        """Send what is not there yet, and what has changed."""
-        done, there = Pass(), self._store.sizes()
-        if MARK not in there:
+    def _prepare(self) -> None:
+        self._there = self._store.sizes()
+        if MARK not in self._there:
             self._store.replace(MARK, self._id.encode())
-        parts = [part for part in sorted(self._run.path.iterdir()) if is_copied(part)]
-        for folder in (folder for part in parts if part.is_dir() for folder in published_in(part)):
-            self._folder(folder, there, done)
-        files = [file for part in parts for file in loose_files_in(part)]
-        for file in sorted(files, key=lambda file: file == self._run.record):  # without run.json it is no run yet
-            done.files += self._file(file, there)
-        self._remove_what_retention_removed(there)
-        return done
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._run.path).as_posix()
 
-    def _folder(self, folder: Path, there: Mapping[str, int], done: Pass) -> None:
+    def _folder(self, folder: Path, done: Pass) -> None:
         name = self._name(folder)
-        if f"{name}/{MANIFEST}" in there:
+        if f"{name}/{MANIFEST}" in self._there:
             return
         try:
             told, manifest = (folder / MANIFEST).read_bytes(), read_manifest(folder)
@@ -154,30 +145,20 @@ class Uploading(Keeping):
             self._store.replace(f"{name}/{MANIFEST}", told)
             done.folders += 1
 
-    def _file(self, file: Path, there: Mapping[str, int]) -> bool:
-        """A file that is replaced or grows; whether it was sent."""
+    def _holds(self, file: Path, content: bytes) -> bool:
         name = self._name(file)
-        try:
-            stat = file.stat()
-            facts = (stat.st_mtime_ns, stat.st_size)
-            if self._sent.get(file) == facts:
-                return False
-            content = whole_rows(file)
-        except FileNotFoundError:  # replaced or removed meanwhile
-            return False
-        differs = there.get(name) != len(content) or self._store.read(name) != content
-        if differs:
-            self._store.replace(name, content)
-        self._sent[file] = facts
-        return differs
+        return self._there.get(name) == len(content) and self._store.read(name) == content
 
-    def _remove_what_retention_removed(self, there: Mapping[str, int]) -> None:
+    def _replace(self, file: Path, content: bytes) -> None:
+        self._store.replace(self._name(file), content)
+
+    def _remove_what_retention_removed(self) -> None:
         """Steps that the run has no longer, though it has a later one."""
         for source in (self._run.checkpoints, self._run.snapshots):
             here = steps_in(source)
             for step in range(max(here, default=0)):
                 folder = f"{source.name}/{step_name(step)}"
-                if step not in here and f"{folder}/{MANIFEST}" in there:
+                if step not in here and f"{folder}/{MANIFEST}" in self._there:
                     self._store.remove(folder)
 
     def _require_ours(self) -> None:
