@@ -11,43 +11,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from dashboard.text import (
-    zh_hans,
-    zh_hans_data,
-    zh_hans_queue,
-    zh_hans_sweep,
-    zh_hans_tasks,
-    zh_hans_verdict,
-    zh_hans_vote,
-    zh_hant,
-    zh_hant_data,
-    zh_hant_queue,
-    zh_hant_sweep,
-    zh_hant_tasks,
-    zh_hant_verdict,
-    zh_hant_vote,
-)
+from dashboard.text import zh_hans, zh_hant
 from shared.run_folder.averages import is_average, label
 from shared.run_folder.phrase import Unit, in_unit
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
-TEXTS: dict[str, dict[str, str]] = {
-    "en": {},
-    "zh-Hans": zh_hans.TEXTS
-    | zh_hans_verdict.TEXTS
-    | zh_hans_vote.TEXTS
-    | zh_hans_data.TEXTS
-    | zh_hans_tasks.TEXTS
-    | zh_hans_sweep.TEXTS
-    | zh_hans_queue.TEXTS,
-    "zh-Hant": zh_hant.TEXTS
-    | zh_hant_verdict.TEXTS
-    | zh_hant_vote.TEXTS
-    | zh_hant_data.TEXTS
-    | zh_hant_tasks.TEXTS
-    | zh_hant_sweep.TEXTS
-    | zh_hant_queue.TEXTS,
-}
+TEXTS: dict[str, dict[str, str]] = {"en": {}, "zh-Hans": zh_hans.TEXTS, "zh-Hant": zh_hant.TEXTS}
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
 STEP, EPOCH = "步", {"zh-Hans": "轮", "zh-Hant": "輪"}
