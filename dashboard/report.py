@@ -106,7 +106,7 @@ def render(reader: RunReader) -> str:
         "light": css_variables("light"),
         "dark": css_variables("dark"),
         "style": "".join(FILES[name].decode() for name in STYLES) + STYLE.read_text(encoding="utf-8"),
-        "alerts": failures(reader),
+        "alerts": failures(reader) + deletions(reader),
         "numbers": numbers(reader, best) if best else "",
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
@@ -163,6 +163,16 @@ def failures(reader: RunReader) -> str:
         for step, reason in reader.failures().items()
     ]
     return f'<ul class="alerts">{"".join(f"<li>{html.escape(text)}</li>" for text in sentences)}</ul>'
+
+
+def deletions(reader: RunReader) -> str:
+    """Snapshots whose weights are gone; what they were worth is here all the same."""
+    steps = sorted(reader.deleted_steps())
+    if not steps:
+        return ""
+    names = ", ".join(map(str, steps))
+    told = say("Weights deleted (train.snapshots_total_limit): step {steps}. Results and pictures stay.", steps=names)
+    return f"<p>{html.escape(told)}</p>"
 
 
 def figure_data(reader: RunReader) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from evaluator.evaluate import skip
 from evaluator.results_table import ResultsTable, publish_descriptions
 from evaluator.run_mode import RunMode
 from shared.config.schema import Config
+from shared.files.publication import sweep
 from shared.run_folder import pending, requests
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import Status, snapshots_may_come
@@ -87,10 +88,11 @@ class Agenda:
     @cached_property
     def results_table(self) -> ResultsTable:
         """The tables derived from all results."""
-        return ResultsTable(self.run)
+        return ResultsTable(self.run, retains=True)
 
     def begin(self) -> Outcome | None:
         """Settle what others have left; the exit code where nothing is to be evaluated, and no model to be loaded."""
+        sweep(self.run.staging)
         drop_dead_claims(self.run)
         changed = not self.results_table.is_current()
         self.results_table.rebuild()
@@ -189,6 +191,12 @@ class Agenda:
         due = pending.due(self.run, settings, trainer_lives=self._trainer_lives())
         return due or set(pending.without_average(self.run)) or pending.unconfirmed(self.run)
 
+    def _why_unknown(self, step: int | None) -> str:
+        name = f"{self.run.read_record().unit} {step}"
+        if step is not None and step in self.run.deleted_snapshots():
+            return f"the weights of {name} were deleted (train.snapshots_total_limit)"
+        return f"there is no snapshot of {name}"
+
     def _trainer_lives(self) -> bool:
         return snapshots_may_come(self.run)
 
@@ -196,8 +204,6 @@ class Agenda:
         """Answer requests that have come true, or never can."""
         for request in requests.open_requests(self.run, "evaluate"):
             if not pending.is_known(self.run, request.step):
-                requests.ignore(
-                    self.run, request, f"there is no snapshot of {self.run.read_record().unit} {request.step}"
-                )
+                requests.ignore(self.run, request, self._why_unknown(request.step))
             elif pending.work_of(self.run, request) is None:
                 requests.answer(self.run, request, "done", request.step or BASE_MODEL)

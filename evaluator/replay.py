@@ -80,13 +80,14 @@ class SnapshotReplay(BaseModel):
         "them at once: above 0 is surely worse.",
     )
     eligible: bool = Field(default=False, description="May be chosen.")
+    deleted: bool = Field(default=False, description="Its weights were deleted (train.snapshots_total_limit).")
     signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting.")
 
 
 class Replay(Record):
     """What `run.py verdict RUN --json` prints."""
 
-    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.5", alias="schema")
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.6", alias="schema")
     run_id: str
     name: str
     unit: Unit = Field(description="What `step` counts.")
@@ -156,6 +157,7 @@ def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tup
             smoothed=levels.get(step),
             behind=interval(behind.get(step)),
             eligible=step in eligible,
+            deleted=step in ranking.deleted,
         )
         for step, result in results.items()
     )
@@ -223,6 +225,8 @@ def _remark(row: SnapshotReplay, verdict: Replay) -> str:
         return "ship this" if best.better_than_base else "the best, but not shown to be better than step 0"
     if best and row.step in best.surer:
         return "surely better than step 0"
+    if row.deleted:
+        return "weights deleted" if row.status == "ok" else f"{row.status}, weights deleted"
     return "" if row.status == "ok" else row.status
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from evaluator.former_columns import keeping
+from evaluator.retention import retain
 from evaluator.selection import held_out_losses
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
@@ -70,6 +71,7 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
         imported=record.imported is not None,
         guessed=_guessed(run) if record.imported else {},
         unit=record.unit,
+        deleted=frozenset(run.deleted_snapshots()),
         num_seen=record.dataset.num_seen,
     )
 
@@ -96,9 +98,10 @@ def _guessed(run: RunDir) -> dict[int, str]:
 class ResultsTable:
     """Keeps what it has read: a result never changes, but a skipped one gives way to one that was asked for."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: RunDir, *, retains: bool = False) -> None:
+        """retains: delete the weights of snapshots beyond `train.snapshots_total_limit` after each rebuild."""
         config = run.read_config()
-        self._run, self._config = run, config
+        self._run, self._config, self._retains = run, config, retains
         self._validates = config.train.validation_steps is not None and config.data.num_validation > 0
         self._results: dict[int, EvaluationResult] = {}
         self._weighed: dict[Path, int] | None = None
@@ -128,6 +131,8 @@ class ResultsTable:
             if averages := [row for step, row in rows.items() if is_average(step)]:
                 write_rows(self._run.averages_csv, header, averages)
             write_rows(self._run.metrics_csv, header, [row for step, row in rows.items() if not is_average(step)])
+            if self._retains:
+                retain(self._run, self._config.train.snapshots_total_limit, verdict.ranking)
         if verdict.advice.action == "stop":
             _ask_to_stop(self._run, verdict.advice)
         return verdict.ranking
@@ -191,10 +196,12 @@ def _ask_to_stop(run: RunDir, advice: Advice) -> None:
 
 def _further(run: RunDir) -> dict[Path, int]:
     """What the verdict rests on beside evaluations: how much each voter has written, to which lines are only ever
-    added, and how many results of the same snapshots there are in each of the other folders."""
+    added; how many results of the same snapshots there are in each of the other folders; how many snapshots have lost
+    their weights."""
     votes = {path: path.stat().st_size for path in run.votes.glob("*.jsonl") if path.is_file()}
     folders = [run.confirmations, *run.strengths.glob("*")]
-    return votes | {folder: len(steps_in(folder)) for folder in folders}
+    gone = {run.deleted: len(run.deleted_snapshots())} if run.deleted.is_dir() else {}
+    return votes | {folder: len(steps_in(folder)) for folder in folders} | gone
 
 
 def _results(run: RunDir, kind: ResultKind, besides: Collection[int] = ()) -> dict[int, EvaluationResult]:

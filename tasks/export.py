@@ -17,6 +17,7 @@ from shared.errors import exit_code_of
 from shared.files.publication import verify
 from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.run_dir import open_run
+from shared.run_folder.sharing.leases import reading
 
 
 def main() -> int:
@@ -26,8 +27,10 @@ def main() -> int:
     parser.add_argument("--step", default="best")
     arguments = parser.parse_known_args()[0]
     run = open_run(arguments.run)
-    verify(run.snapshot(chosen_step(run, arguments.step)))
-    return importlib.import_module(tasks.command(run.read_config().run.task, "export")).main()
+    step = chosen_step(run, arguments.step)
+    with reading(run, step):
+        verify(run.snapshot(step))
+        return importlib.import_module(tasks.command(run.read_config().run.task, "export")).main()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from shared.publishing.publication import Publication, Request
 from shared.publishing.target import Target
 from shared.run_folder.file_to_ship import chosen_step, why_not_shippable
 from shared.run_folder.run_dir import RunDir, open_run
+from shared.run_folder.sharing.leases import reading
 from tasks.protocol import PublishPart
 
 
@@ -51,15 +52,19 @@ def main() -> int:
     step = chosen_step(run, options.step)
     if why_not := why_not_shippable(run, step):
         raise RunFolderError(f"this snapshot cannot be published: {why_not}", "give another --step")
-    verify(run.snapshot(step))
-    work = _Work(run, step, place, options)
+    with reading(run, step):
+        verify(run.snapshot(step))
+        _publish(_Work(run, step, place, options), private=options.private, sends=options.yes)
+    return 0
+
+
+def _publish(work: _Work, *, private: bool, sends: bool) -> None:
     for line in work.listing():
         _say(line)
-    if place.form == "hub" and not options.yes:
+    if work.place.form == "hub" and not sends:
         _say(f"\n{work.text}\nnothing was sent: --yes sends it")
-        return 0
-    work.publish(private=options.private)
-    return 0
+        return
+    work.publish(private=private)
 
 
 class _Work:

@@ -35,7 +35,7 @@ class ControlRequests:
     def settle(self) -> None:
         """Answer `done` to every request whose snapshot is published by now."""
         for request, step in list(self._snapshots):
-            if self._run.snapshot(step).exists():
+            if self._run.snapshot(step).exists() or step in self._run.deleted_snapshots():
                 requests.answer(self._run, request, "done", step)
                 self._snapshots.remove((request, step))
 

@@ -93,6 +93,9 @@ class Publisher:
 
     def _publish(self, target: Path, manifest: Manifest, write: Callable[[Path], None]) -> None:
         started = time.monotonic()
+        if manifest.kind == "snapshot" and manifest.step in self._run.deleted_snapshots():
+            log.info("%s was published before, and its weights deleted", target.relative_to(self._run.path))
+            return
         try:
             published = publish(self._run.staging, target, manifest, write)
         except SafetensorError as error:

@@ -126,7 +126,11 @@ def open_run_writer(run: RunDir, config: Config, learner: Learner, status: Statu
     sweep(run.staging)
     _prune(run, learner.step, status)
     need = _need(config, learner)
-    _require_room(run, need, status)
+    kept = config.train.snapshots_total_limit
+    _require_room(run, need, kept, status)
+    forecast = disk.forecast(need, kept)
+    log.info(forecast)
+    status.update(forecast=forecast)
     for text in learner.training.notices:
         notice(status, text)
     publisher = Publisher(
@@ -166,7 +170,7 @@ def _need(config: Config, learner: Learner) -> disk.Need:
     return disk.estimate(config.train, learner.step, learner.steps_per_epoch, snapshot, copies * size, results)
 
 
-def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
+def _require_room(run: RunDir, need: disk.Need, kept: int | None, status: Status) -> None:
     if shortage := disk.shortage(run.path, need):
         raise TrainingError(
             f"there is not enough disk space to train: {shortage}", "free disk space, or set run.output_dir"
@@ -174,7 +178,8 @@ def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
     free = disk.free_bytes(run.path)
     if free is not None and free < need.rest_of_run:
         text = f"{disk.in_words(free)} are free, this run will need about {disk.in_words(need.rest_of_run)}"
-        notice(status, f"{text}; training stops before the disk is full")
+        cure = "" if kept else "; train.snapshots_total_limit keeps the weights of the best snapshots only"
+        notice(status, f"{text}; training stops before the disk is full{cure}")
 
 
 def _memory(device: torch.device) -> dict[str, tables.Value]:

@@ -61,6 +61,8 @@ def marks_of(reader: RunReader, step: int, row: Mapping[str, Any] | None, best: 
         yield f"⚠ {say('flagged')}"
     if reader.config.train.ema_decay or is_average(step):
         yield f"x̄ {say('averaged weights')}"
+    if step in reader.deleted_steps():
+        yield f"⊘ {say('weights deleted')}"
 
 
 def numbers_html(reader: RunReader, step: int) -> str:

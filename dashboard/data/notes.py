@@ -8,54 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from filelock import FileLock
-from pydantic import ConfigDict, Field
-
-from shared.errors import RunFolderError
-from shared.files.regular import leads_out
-from shared.run_folder.records.record import Record
+from shared.run_folder.notes import lock, read_notes
 from shared.run_folder.run_dir import RunDir
 
 MAX_CHARACTERS = 2000
 """Of a note that is written here; a longer one can only come from outside."""
 MAX_TAGS, MAX_TAG_CHARACTERS = 20, 40
-LOCK_SECONDS = 5
-
-
-class Notes(Record):
-    """Stars and notes by step; tags and a note of the run itself."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
-
-    starred: tuple[int, ...] = ()
-    texts: dict[int, str] = Field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    about: str = ""
-    """The note of the run."""
 
 
 class NoteConflictError(Exception):
     """The note is no longer what its writer saw; nothing was written."""
 
 
-def read_notes(run: RunDir) -> Notes:
-    """What was noted; nothing while there is no file.
-
-    Raises:
-        RunFolderError: the file is damaged, written by a newer version, or leads out of the run folder.
-    """
-    path = run.notes
-    if leads_out(path, run.path):
-        raise RunFolderError(f"{path} leads out of the run folder", f"put the file itself at {path}")
-    try:
-        return Notes.read(path)
-    except FileNotFoundError:
-        return Notes()
-
-
 def star(run: RunDir, step: int, starred: bool) -> None:
     """Give or take a star; raises as `read_notes` does."""
-    with _lock(run):
+    with lock(run):
         notes = read_notes(run)
         steps = {*notes.starred, step} if starred else {*notes.starred} - {step}
         notes.model_copy(update={"starred": tuple(sorted(steps))}).write(run.notes)
@@ -74,7 +41,7 @@ def note(run: RunDir, step: int, text: str, seen: str) -> None:
         NoteConflictError: it is another one by now.
         RunFolderError: as `read_notes`.
     """
-    with _lock(run):
+    with lock(run):
         notes, text = read_notes(run), text.strip()[:MAX_CHARACTERS]
         there = notes.texts.get(step, "")
         if there not in (seen, text):
@@ -96,7 +63,7 @@ def describe(run: RunDir, tags: Iterable[str], about: str, seen: tuple[tuple[str
         NoteConflictError: they are others by now.
         RunFolderError: as `read_notes`.
     """
-    with _lock(run):
+    with lock(run):
         notes, wanted = read_notes(run), (tidy(tags), about.strip()[:MAX_CHARACTERS])
         if (notes.tags, notes.about) not in (seen, wanted):
             raise NoteConflictError
@@ -107,7 +74,3 @@ def tidy(tags: Iterable[str]) -> tuple[str, ...]:
     """Each once, without blanks and commas, so that a tag is one word of a filter."""
     words = ("-".join(tag.replace(",", " ").strip().lstrip("#").split())[:MAX_TAG_CHARACTERS] for tag in tags)
     return tuple(dict.fromkeys(filter(None, words)))[:MAX_TAGS]
-
-
-def _lock(run: RunDir) -> FileLock:
-    return FileLock(run.path / ".notes.lock", timeout=LOCK_SECONDS)

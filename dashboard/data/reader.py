@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dashboard.data.csv_reader import GrowingTable
-from dashboard.data.notes import Notes, read_notes
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.errors import RunFolderError
@@ -24,9 +23,11 @@ from shared.run_folder import requests
 from shared.run_folder.averages import is_average
 from shared.run_folder.known_settings import Settings, known_settings
 from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.notes import Notes, read_notes
 from shared.run_folder.pending import BASE_MODEL, without_result
 from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best
+from shared.run_folder.records.deleted_snapshot import DeletedSnapshot
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.manifest import Manifest
@@ -210,8 +211,17 @@ class RunReader:
         return {answer.step: request.by for request, answer in answered if answer.step is not None}
 
     def snapshot_steps(self) -> list[int]:
-        """Steps with a published snapshot, ascending."""
-        return sorted(steps_in(self.run.snapshots))
+        """Steps with a published snapshot, ascending; the weights of some may have been deleted since."""
+        return sorted(steps_in(self.run.snapshots) | self.run.deleted_snapshots())
+
+    def deleted(self, step: int) -> DeletedSnapshot | None:
+        """What is known of weights that `train.snapshots_total_limit` has deleted; None: they are there."""
+        return self.run.read_deleted(step) if step in self.deleted_steps() else None
+
+    def deleted_steps(self) -> set[int]:
+        """Steps whose weights were deleted."""
+        key = ("deleted", version_of(self.run.deleted), version_of(self.run.snapshots))
+        return self.keep(key, self.run.deleted_snapshots)
 
     def evaluated_steps(self) -> list[int]:
         """Steps with a published evaluation, failed and skipped ones too, ascending."""
@@ -254,6 +264,8 @@ class RunReader:
 
     def manifest(self, step: int) -> Manifest | None:
         """What a snapshot folder holds; None if it is gone or damaged. A published one never changes."""
+        if step in self.deleted_steps():
+            return None
         if step not in self._manifests:
             folder = self.run.snapshot(step)
             if manifest := self._unless_damaged(folder / MANIFEST, lambda: read_manifest(folder), None):

@@ -19,7 +19,12 @@ PARTS: dict[str, Callable[[RunDir], Iterable[Path]]] = {
     "train": lambda run: (run.train_csv, run.validation_csv),
     "metrics": lambda run: (run.metrics_csv, run.averages_csv, run.metric_descriptions, run.best),
     "evaluations": lambda run: (run.evaluations, *run.evaluations.glob("step-*")),
-    "snapshots": lambda run: (run.snapshots, run.confirmations, *run.snapshots.glob("step-*/*.safetensors")),
+    "snapshots": lambda run: (
+        run.snapshots,
+        run.deleted,
+        run.confirmations,
+        *run.snapshots.glob("step-*/*.safetensors"),
+    ),
     "requests": lambda run: (run.control, *run.control.glob("*.answer.json"), run.requested, *run.requested.glob("*")),
     "exports": lambda run: (run.exports,),
     "notes": lambda run: (run.notes,),

@@ -29,8 +29,9 @@ def requests_panel(reader: RunReader, step: int) -> float | None:
     evaluation_requests = requests.requests(reader.run, "evaluate")
     evaluators, alive = read_active_evaluators(reader.run)
     evaluators = evaluators_fact(evaluators, alive, now)
-    evaluate_button(reader, step)
-    prompts_form(reader, step, evaluation_requests)
+    if step not in reader.deleted_steps():
+        evaluate_button(reader, step)
+        prompts_form(reader, step, evaluation_requests)
     ours = [one for one in evaluation_requests if one.step == step]
     for request in reversed(ours):
         show_request(reader, request, evaluators, bool(alive), now)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from dashboard.data import notes
-from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError, Notes
+from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError
 from dashboard.data.reader import RunReader
 from dashboard.panels import act, sentence
 from dashboard.text.language import say
 from shared.errors import RunFolderError
+from shared.run_folder.notes import Notes
 
 
 def show_notes(reader: RunReader, step: int, noted: Notes | None) -> None:

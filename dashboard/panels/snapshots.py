@@ -15,7 +15,6 @@ from dashboard.components.exhibits import exhibits_html
 from dashboard.components.screen import Asked, show_snapshots
 from dashboard.components.snapshot_details import facts_html, head_html, numbers_html, signs_html
 from dashboard.data.drawings import sheets_html
-from dashboard.data.notes import Notes
 from dashboard.data.reader import RunReader
 from dashboard.panels import act, refreshed
 from dashboard.panels.evaluate_now import requests_panel
@@ -29,6 +28,8 @@ from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.command_name import as_called
 from shared.run_folder.averages import label
+from shared.run_folder.notes import Notes
+from shared.run_folder.records.deleted_snapshot import DeletedSnapshot
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.manifest import FileEntry, Manifest
 
@@ -85,7 +86,8 @@ def obey(asked: Asked) -> None:
 
 def show_snapshot(reader: RunReader, step: int, noted: Notes | None) -> None:
     """Verdict, what to take away, star and note, its numbers, and what may be asked of the evaluators."""
-    manifest = reader.manifest(step)
+    deleted = reader.deleted(step)
+    manifest = deleted.snapshot if deleted else reader.manifest(step)
     st.html(head_html(reader, step))
     if step in (*reader.drawn_steps(), *reader.averages()) and not reader.has_no_pictures():
         view = {"run": reader.name, "step": str(step)}
@@ -97,11 +99,24 @@ def show_snapshot(reader: RunReader, step: int, noted: Notes | None) -> None:
     if shown := exhibits_html(reader, step):
         with st.expander(say("What it gets right and wrong")):
             st.html(shown)
-    show_file(reader, step, manifest)
+    if deleted:
+        st.info(deleted_words(deleted), icon=":material/delete:")
+    else:
+        show_file(reader, step, manifest)
     show_notes(reader, step, noted)
     now, zone = datetime.now(UTC), zone_of(st.context.timezone)
     st.html(numbers_html(reader, step) + signs_html(reader, step) + facts_html(manifest, now, zone))
     requests_panel(reader.name, step)
+
+
+def deleted_words(deleted: DeletedSnapshot) -> str:
+    """Why there is no file."""
+    return say(
+        "The weights of this snapshot were deleted ({size}): train.snapshots_total_limit is {limit}. Its results and "
+        "pictures stay.",
+        size=size(deleted.num_bytes),
+        limit=deleted.limit,
+    )
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:

@@ -134,6 +134,7 @@ def _drawn(evidence: Evidence, step: int, version: tuple[str, str], is_newest: b
         say("flagged") if signs or (best is not None and step in best.passed_over) else "",
         say("newest") if is_newest and not is_base else "",
         say("no picture") if reason else "",
+        say("weights deleted") if step in reader.deleted_steps() else "",
     ]
     name = say("base model") if is_base else label(step)
     title = say("base") if is_base else say("step {step}", step=step)

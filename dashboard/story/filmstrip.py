@@ -106,6 +106,7 @@ class _Strip:
                 say("better on {won}", won=of_units(won, all_of_them, evidence.unit)) if better else "",
                 say("signs of overfitting: {names}", names=", ".join(signs)) if signs else self._objection(step),
                 say("averaged weights") if is_averaged else "",
+                say("weights deleted") if step in self._evidence.reader.deleted_steps() else "",
                 say("starred") if step in self._starred else "",
                 self._votes(step),
             ),

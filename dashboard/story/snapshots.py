@@ -77,13 +77,18 @@ def table(reader: RunReader) -> Table:
     columns = tuple(Column(one.name, capital(say(one.topic)), _help(one), _best_first(one)) for one in measured)
     lines = {
         step: Line(
-            verdict_words(step, rows.get(step), best),
+            _words(reader, step, verdict_words(step, rows.get(step), best)),
             tuple(values[metric][at] for metric in measured),
             short(notes.texts.get(step, ""), MAX_NOTE) if notes else "",
         )
         for at, step in enumerate(steps)
     }
     return Table(columns, lines)
+
+
+def _words(reader: RunReader, step: int, verdict: str) -> str:
+    """The verdict, and whether its weights are still there."""
+    return say("{verdict}; weights deleted", verdict=verdict) if step in reader.deleted_steps() else verdict
 
 
 def _metrics(reader: RunReader) -> list[Metric]:

@@ -35,6 +35,15 @@ class Selection:
     num_evaluated: int
     num_averages: int
     """Of those that were evaluated."""
+    num_deleted: int = 0
+    """Of those that were evaluated and not passed over: without weights by now."""
+    better: tuple[int, ...] = ()
+    """Those of them with a better composite, the best first."""
+
+    @property
+    def num_left(self) -> int:
+        """Among which this one was chosen."""
+        return self.num_evaluated - len(self.objections) - self.num_deleted
 
     @property
     def reason(self) -> str:
@@ -42,8 +51,9 @@ class Selection:
         return " ".join(map(str, self.sentences))
 
 
-def no_recommendation(flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[Phrase]:
-    """That no snapshot can be recommended. flagged: each step → (fails a guard, shows a sign)."""
+def no_recommendation(flagged: Mapping[int, tuple[bool, bool]], *, some_deleted: bool) -> Iterator[Phrase]:
+    """That no snapshot can be recommended. flagged: each step → (fails a guard, shows a sign); some_deleted: others
+    were evaluated, and their weights deleted."""
     guards, signs = zip(*flagged.values(), strict=True)
     if not any(guards):
         does = phrase("shows a sign of overfitting")
@@ -51,7 +61,13 @@ def no_recommendation(flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[Phra
         does = phrase("fails a guard")
     else:
         does = phrase("fails a guard or shows a sign of overfitting")
-    if len(flagged) == 1:
+    if some_deleted:
+        yield phrase(
+            "No snapshot can be recommended: every one of the {count} that have weights {does}.",
+            count=len(flagged),
+            does=does,
+        )
+    elif len(flagged) == 1:
         yield phrase("No snapshot can be recommended: the only one evaluated {does}.", does=does)
     else:
         yield phrase(
@@ -61,7 +77,7 @@ def no_recommendation(flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[Phra
 
 def choice(selection: Selection, top: int, min_difference: float, overruled: int | None = None) -> Iterator[Phrase]:
     """Why this one. top: step of the best smoothed composite; overruled: what was chosen before the final."""
-    step, num_left = selection.step, selection.num_evaluated - len(selection.objections)
+    step, num_left = selection.step, selection.num_left
     smoothed = selection.num_evaluated - selection.num_averages >= MIN_SMOOTHED
     composite = phrase("smoothed composite") if smoothed else phrase("composite")
     among = _among(selection)
@@ -103,14 +119,32 @@ def choice(selection: Selection, top: int, min_difference: float, overruled: int
             composite=composite,
         )
     yield from passed_over(selection.objections)
+    yield from _without_weights(selection, composite)
+
+
+def _without_weights(selection: Selection, composite: Phrase) -> Iterator[Phrase]:
+    """That snapshots did not compete because `train.snapshots_total_limit` has deleted their weights."""
+    if selection.better:
+        yield phrase(
+            "Step {step} had a better {composite}, but its weights were deleted (train.snapshots_total_limit).",
+            step=selection.better[0],
+            composite=composite,
+        )
+    elif selection.num_deleted == 1:
+        yield phrase("The weights of 1 other snapshot were deleted (train.snapshots_total_limit).")
+    elif selection.num_deleted:
+        yield phrase(
+            "The weights of {count} other snapshots were deleted (train.snapshots_total_limit).",
+            count=selection.num_deleted,
+        )
 
 
 def _among(selection: Selection) -> Phrase:
     """Those that were not passed over, by what they have in common."""
     objections = selection.objections
-    left = _candidates(
-        selection.num_evaluated - len(objections), selection.num_averages - sum(map(is_average, objections))
-    )
+    left = _candidates(selection.num_left, selection.num_averages - sum(map(is_average, objections)))
+    if selection.num_deleted and not selection.flagged:
+        return phrase("the {candidates} that may be shipped", candidates=left)
     if not objections:
         return left
     if not selection.flagged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -61,6 +61,8 @@ class Ranking:
     """No prompt has a real picture to compare with."""
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
     """Column → why step 0 has no number of it."""
+    deleted: frozenset[int] = frozenset()
+    """Steps whose weights were deleted: their numbers count, and they cannot be shipped."""
 
     @property
     def is_unmeasured(self) -> bool:
@@ -152,6 +154,31 @@ class Ranking:
         return self._describe(chosen, self._top, overruled, why, confirmed=why is None)
 
     @cached_property
+    def at_hand(self) -> tuple[Summary, ...]:
+        """Candidates whose weights are there. There is no deleting all of them: the best and the newest are kept."""
+        return tuple(summary for summary in self.candidates if summary.step not in self.deleted) or self.candidates
+
+    @property
+    def is_flagged_throughout(self) -> bool:
+        """Whether every candidate whose weights are there fails a guard or shows a sign of overfitting."""
+        return all(summary.step in self.flagged for summary in self.at_hand)
+
+    @property
+    def flagged_at_hand(self) -> dict[int, tuple[bool, bool]]:
+        """Those of `flagged` whose weights are there."""
+        return {summary.step: flag for summary in self.at_hand if (flag := self.flagged.get(summary.step))}
+
+    @property
+    def _gone(self) -> list[Summary]:
+        return [summary for summary in self.candidates if summary not in self.at_hand]
+
+    def _better_but_gone(self, step: int) -> tuple[int, ...]:
+        """Steps with a better smoothed composite and without weights, the best first, flagged ones left out."""
+        level = self.trend.level
+        better = [one.step for one in self._gone if one.step not in self.flagged and level(one.step) < level(step)]
+        return tuple(sorted(better, key=lambda one: (level(one), one)))
+
+    @cached_property
     def flagged(self) -> dict[int, tuple[bool, bool]]:
         """Step of each candidate that fails a guard or shows a sign of overfitting → which of the two it does."""
         flags = {summary.step: (bool(self._fallen(summary)), bool(summary.raised)) for summary in self.candidates}
@@ -161,9 +188,10 @@ class Ranking:
     def eligible(self) -> tuple[Summary, ...]:
         """Candidates that may be shipped: those that pass every guard and show no sign of overfitting.
 
-        Where there is none, those that pass every guard; where there is none either, all.
+        Where there is none, those that pass every guard; where there is none either, all. Those whose weights were
+        deleted may not.
         """
-        passing = tuple(summary for summary in self.candidates if not self._fallen(summary)) or self.candidates
+        passing = tuple(summary for summary in self.at_hand if not self._fallen(summary)) or self.at_hand
         return tuple(summary for summary in passing if not summary.raised) or passing
 
     @property
@@ -175,7 +203,8 @@ class Ranking:
     def objections(self) -> dict[int, Phrase]:
         """Step → why a candidate may not be shipped, in words after `it`."""
         eligible = {summary.step for summary in self.eligible}
-        left_out = [summary for summary in self.candidates if summary.step not in eligible]
+        flagged = [summary for summary in self.candidates if summary.step in self.flagged]
+        left_out = [summary for summary in flagged if summary.step not in eligible]
         return {summary.step: joined("{one} and {other}", self._objections(summary)) for summary in left_out}
 
     def _objections(self, summary: Summary) -> Iterator[Phrase]:
@@ -252,16 +281,18 @@ class Ranking:
             sentences=(),
             better_than_base=composite.is_below_zero,
             passes_guards=not self._fallen(chosen),
-            flagged=len(self.flagged) == len(self.candidates),
+            flagged=self.is_flagged_throughout,
             objections=self.objections,
             indistinguishable=tuple(sorted(self.indistinguishable)),
             composite=composite,
             deltas=self.deltas(chosen),
             num_evaluated=len(self.candidates),
             num_averages=len(self.candidates) - len(self.snapshots),
+            num_deleted=sum(summary.step not in self.objections for summary in self._gone),
+            better=self._better_but_gone(chosen.step),
         )
         sentences = (
-            *(no_recommendation(self.flagged) if selection.flagged else ()),
+            *(no_recommendation(self.flagged_at_hand, some_deleted=bool(self._gone)) if selection.flagged else ()),
             *(
                 choice(selection, top, self.min_difference, overruled)
                 if why is None
@@ -291,6 +322,7 @@ def rank(
     probes: Mapping[int, Sequence[Sample]] | None = None,
     missing: Mapping[str, str] | None = None,
     figures: Mapping[int, Mapping[str, Figure]] | None = None,
+    deleted: Collection[int] = (),
 ) -> Ranking:
     """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
@@ -305,6 +337,7 @@ def rank(
         probes: step → one row for each picture of a probe prompt; None: there are none.
         missing: column → why step 0 has no number of it.
         figures: step → the numbers of its whole evaluation; None: there are none.
+        deleted: steps whose weights were deleted.
     """
     baseline = evaluations.get(0, ())
     scales = scales_of(baseline, metrics) if scales is None else scales
@@ -328,4 +361,5 @@ def rank(
         share_one_prompt(baseline),
         bool(baseline) and not any(sample.has_reference for sample in baseline),
         missing or {},
+        frozenset(deleted),
     )

@@ -35,6 +35,7 @@ def recorded(found: Ranking, step: int, sentences: Sequence[Phrase], **more: Any
         signals=chosen.signals,
         latest_step=latest.step,
         latest_signals=latest.signals,
+        deleted=tuple(sorted(found.deleted & {one.step for one in found.candidates})),
         **more,
     )
 

@@ -30,9 +30,13 @@ def unranked(found: Ranking, votes: Votes, evaluations: Mapping[int, Sequence[Sa
     voted = outcome(found, competing, votes, evaluations, last.step) if competing else None
     chosen = next(one for one in found.candidates if one.step == (voted.favourite if voted else last.step))
     is_better = bool(voted) and _is_better(voted, chosen.step)
-    is_flagged = len(found.flagged) == len(found.candidates)
+    is_flagged = found.is_flagged_throughout
     sentences = (
-        *(no_recommendation(found.flagged) if is_flagged else ()),
+        *(
+            no_recommendation(found.flagged_at_hand, some_deleted=len(found.at_hand) < len(found.candidates))
+            if is_flagged
+            else ()
+        ),
         *(_by_votes(voted, found, is_better=is_better) if voted else _without_votes(found, last)),
         *passed_over(found.objections),
         *(

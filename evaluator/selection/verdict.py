@@ -55,6 +55,8 @@ class Evidence:
     """Step that nothing tells → its file."""
     unit: Unit = "step"
     """What the snapshots' numbers count."""
+    deleted: frozenset[int] = frozenset()
+    """Steps whose weights were deleted."""
     num_seen: int = 0
     """References of another trainer's LoRAs that look like pictures they were trained on."""
 
@@ -101,6 +103,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
         missing=evidence.evaluations[0].missing if 0 in evidence.evaluations else {},
         figures={step: result.figures for step, result in evidence.evaluations.items()},
+        deleted=evidence.deleted,
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
     best = (

@@ -59,9 +59,15 @@ def publish_copy(staging: Path, target: Path, write: Callable[[Path], None]) -> 
 
 def remove(staging: Path, folder: Path) -> None:
     """Remove a published folder: rename it first, then delete it, so that no reader sees half of it."""
+    shutil.rmtree(take_away(staging, folder), ignore_errors=True)
+
+
+def take_away(staging: Path, folder: Path) -> Path:
+    """Rename a published folder into the staging root, where it no longer counts; its place there, to be deleted."""
+    staging.mkdir(exist_ok=True)
     stage = stage_in(staging)
     folder.rename(stage)
-    shutil.rmtree(stage, ignore_errors=True)
+    return stage
 
 
 def replace_link(staging: Path, link: Path, file: Path) -> None:

@@ -25,6 +25,7 @@ from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.heartbeat import Status, is_alive, read_status, snapshots_may_come, someone_serves
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import SHEET, RunDir
+from shared.run_folder.sharing.leases import reading
 from shared.run_folder.tables import read_rows
 
 log = logging.getLogger(__name__)
@@ -198,8 +199,10 @@ class Follower:
         model = self._model(best) if best and not self._skip_model_upload else None
         if model and model.digest != self._delivered.model:
             self._status.update("saving", message=f"{self._name}: {self._run.read_record().unit} {model.label}")
-            self._tracker.model(model)
-            self._note(model=model.digest)
+            with reading(self._run, model.step):
+                if model.folder.exists():  # else another one is the best by now, and its weights were deleted
+                    self._tracker.model(model)
+                    self._note(model=model.digest)
 
     def _model(self, best: Best) -> Model | None:
         """None where its files are not, or no longer, those that were evaluated; that is said."""

@@ -111,6 +111,8 @@ class Terminal:
 
     def _tell(self, trainer: ProcessStatus) -> None:
         """Print each notice of this session of the trainer once, unless it was said before the trainer started."""
+        if trainer.forecast and trainer.forecast not in self._lines:
+            self.say(trainer.forecast)
         session, num_printed = self._printed
         for notice in trainer.notices[num_printed if session == trainer.started else 0 :]:
             if notice not in self._lines:

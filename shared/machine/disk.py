@@ -1,7 +1,7 @@
 """How much disk space a run needs, and whether the next save still fits.
 
-Weights and optimizer states are counted from their tensors; the task estimates the files of its results. Snapshots are
-never deleted; checkpoints are kept up to their limit, plus one while it is written.
+Weights and optimizer states are counted from their tensors; the task estimates the files of its results. Snapshots and
+checkpoints are kept up to their limits, plus one of each while it is written.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Need:
     snapshot: int
     checkpoint: int
     rest_of_run: int
+    without_limit: int
+    """The same where every snapshot is kept."""
 
     @property
     def next_save(self) -> int:
@@ -53,9 +55,21 @@ def estimate(
         num_saves(settings.checkpointing_steps, step, settings.max_train_steps, steps_per_epoch),
         settings.checkpoints_total_limit + 1,
     )
-    snapshots = num_snapshots * (snapshot + results.per_snapshot)
-    rest = snapshots + results.at_the_end + num_checkpoints * checkpoint + MARGIN_BYTES
-    return Need(snapshot, checkpoint, int(rest))
+    num_kept = (
+        min(num_snapshots, settings.snapshots_total_limit + 1) if settings.snapshots_total_limit else num_snapshots
+    )
+    rest = num_snapshots * results.per_snapshot + results.at_the_end + num_checkpoints * checkpoint + MARGIN_BYTES
+    return Need(snapshot, checkpoint, int(rest + num_kept * snapshot), int(rest + num_snapshots * snapshot))
+
+
+def forecast(need: Need, limit: int | None) -> str:
+    """What a run takes on the disk, before it trains. limit: `train.snapshots_total_limit`."""
+    if limit is None:
+        return f"this run will take about {in_words(need.without_limit)} on disk, {in_words(need.snapshot)} for a snapshot"
+    return (
+        f"this run will take about {in_words(need.rest_of_run)} on disk with train.snapshots_total_limit = {limit}, and "
+        f"{in_words(need.without_limit)} without it; snapshots that wait for evaluation come on top"
+    )
 
 
 def num_saves(interval: AnySaveInterval, step: int, last_step: int, steps_per_epoch: float) -> int:

@@ -59,6 +59,8 @@ def file_state(run: RunDir, step: int) -> FileState:
 
 def why_not_shippable(run: RunDir, step: int) -> str:
     """Why a snapshot cannot be shipped, in a clause with its cure; empty: its files are those that were evaluated."""
+    if (gone := run.read_deleted(step)) is not None:
+        return f"its weights were deleted, because train.snapshots_total_limit was {gone.limit}"
     found = file_state(run, step)
     if found == "same":
         return ""
@@ -110,6 +112,12 @@ def chosen_step(run: RunDir, name: str) -> int:
     published = {**run.published_snapshots(), **run.published_averages()}
     if step not in published:
         steps = ", ".join(map(averages.label, published)) or "none"
+        if step is not None and (gone := run.read_deleted(step)):
+            raise RunFolderError(
+                f"the weights of {run.read_record().unit} {step} were deleted, because train.snapshots_total_limit was "
+                f"{gone.limit}; its results are there",
+                f"choose one of: {steps}",
+            )
         raise RunFolderError(
             f"there is no snapshot of {run.read_record().unit} {name if step is None else step}",
             f"choose one of: {steps}",

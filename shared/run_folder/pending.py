@@ -73,7 +73,7 @@ def skipped(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) ->
     one may come, not even that is evaluated."""
     if settings.every == 1:
         return set()
-    steps = sorted(run.snapshots_to_evaluate())
+    steps = sorted(run.snapshots_to_evaluate() | run.deleted_snapshots())  # a deletion moves no other's place
     requested = {request.step for request in requests.open_requests(run, "evaluate") if not request.prompts}
     wanted = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *requested}
     return set(steps) - wanted

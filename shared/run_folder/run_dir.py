@@ -20,6 +20,7 @@ from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best
+from shared.run_folder.records.deleted_snapshot import DeletedSnapshot
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.inventory import Inventory
 from shared.run_folder.records.manifest import Manifest
@@ -31,6 +32,7 @@ snapshot to ship; `requested/<id>`."""
 SHEET = "sheet.webp"
 """A result's contact sheet."""
 STEP_FOLDER = re.compile(r"step-(\d{8,15})")
+STEP_RECORD = re.compile(r"step-(\d{8,15})\.json")
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,12 @@ class RunDir:
         return self.path / "snapshots"
 
     @property
+    def deleted(self) -> Path:
+        """`step-N.json`, see `DeletedSnapshot`; absent while no weights were deleted; writer: the holder of
+        `metrics_lock`."""
+        return self.path / "deleted"
+
+    @property
     def averages(self) -> Path:
         """Averages of neighbouring snapshots, see `shared.run_folder.averages`; writer: the owner of the claim."""
         return self.path / "averages"
@@ -207,6 +215,10 @@ class RunDir:
         """Folder of the snapshot of a step, or of an average."""
         return (self.averages if is_average(step) else self.snapshots) / step_name(step)
 
+    def deletion(self, step: int) -> Path:
+        """The record that the weights of a step were deleted."""
+        return self.deleted / f"{step_name(step)}.json"
+
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint of a step."""
         return self.checkpoints / step_name(step)
@@ -275,6 +287,20 @@ class RunDir:
         run_id = self.read_record().run_id
         steps = steps_in(self.snapshots) - set(besides)
         return {step for step in steps if _may_be_ours(self.snapshot(step), run_id, step)}
+
+    def deleted_snapshots(self) -> set[int]:
+        """Steps whose weights `train.snapshots_total_limit` has deleted. One that is also in `snapshots/` is there:
+        whoever was deleting it was killed before."""
+        matches = (STEP_RECORD.fullmatch(path.name) for path in self.deleted.glob("step-*.json"))
+        return {int(match[1]) for match in matches if match} - steps_in(self.snapshots)
+
+    def read_deleted(self, step: int) -> DeletedSnapshot | None:
+        """What is known of weights that were deleted; None: none of this step were, or the record is damaged."""
+        if self.snapshot(step).exists():
+            return None
+        with contextlib.suppress(FileNotFoundError, RunFolderError):
+            return DeletedSnapshot.read(self.deletion(step))
+        return None
 
     def published_averages(self) -> dict[int, Manifest]:
         """Whole averages of snapshots by number."""

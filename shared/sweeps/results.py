@@ -80,4 +80,4 @@ class Results:
     @property
     def passed_over(self) -> frozenset[int]:
         """Snapshots that may not be shipped."""
-        return frozenset(self.best.passed_over) if self.best else frozenset()
+        return frozenset((*self.best.passed_over, *self.best.deleted)) if self.best else frozenset()

@@ -23,6 +23,7 @@ import torch
 from dashboard.data import notes
 from evaluator.evaluate import skip
 from evaluator.results_table import ResultsTable
+from evaluator.retention import delete
 from shared.files.publication import sweep, verify
 from shared.launch import setting_changes
 from shared.run_folder import requests
@@ -226,6 +227,22 @@ def _snapshots(run: RunDir) -> State:
     return frozenset(steps_in(run.snapshots))
 
 
+def _delete(run: RunDir, number: int) -> None:
+    """A whole snapshot first, then the deletion of its weights; a name in `known` was published."""
+    _snapshot(run, number)
+    (run.path / f"known-{number}").touch()
+    assert delete(run, number, 2)
+
+
+def _deleted(run: RunDir) -> State:
+    whole, gone = _snapshots(run), frozenset(run.deleted_snapshots())
+    assert all((found := run.read_deleted(int(str(step)))) and found.snapshot.step == step for step in gone)
+    known = {int(path.name.removeprefix("known-")) for path in run.path.glob("known-*")}
+    assert known <= whole | gone, "whole, or gone with its reason"
+    assert not whole & gone
+    return gone
+
+
 def _checkpoint(run: RunDir, number: int) -> None:
     sweep(run.staging)
     publisher = Publisher(run, run.read_record().run_id, 2)
@@ -259,6 +276,7 @@ def _results(run: RunDir) -> State:
 
 SUBJECTS = {
     "snapshot": Subject(_snapshot, _snapshots),
+    "deletion of weights": Subject(_delete, _deleted),
     "checkpoint": Subject(_checkpoint, _checkpoints, adds=False),
     "evaluation and its tables": Subject(_result, _results),
     "row of a table": Subject(_add_row, _rows),

@@ -10,6 +10,7 @@ from tests.conftest import RunMaker, Warm
 
 SUBJECTS = {
     "snapshot": 20,
+    "deletion of weights": 30,
     "checkpoint": 30,
     "evaluation and its tables": 30,
     "row of a table": 5,

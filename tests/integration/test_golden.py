@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from dashboard import report
-from dashboard.data.notes import read_notes
+from shared.run_folder.notes import read_notes
 from dashboard.data.reader import RunReader
 from evaluator.replay import replay
 from run import app

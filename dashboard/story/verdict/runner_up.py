@@ -30,7 +30,7 @@ def runner_up(evidence: Evidence, best: Best) -> RunnerUp | None:
     values = {
         step: gained
         for step, result in evidence.results.items()
-        if step not in (BASE_MODEL, best.step) and step not in best.passed_over
+        if step not in (BASE_MODEL, best.step, *best.passed_over, *best.deleted)
         if (gained := evidence.gains.of(result))
     }
     close = [step for step in best.indistinguishable if step in values]

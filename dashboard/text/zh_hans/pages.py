@@ -757,4 +757,8 @@ TEXTS: dict[str, str] = {
     "to be used at strength {strength}": "建议使用强度 {strength}",
     "{kept} of the gain is left at {lower}": "强度 {lower} 时保留 {kept} 的提升",
     "Download for {program}, to use at strength {strength}": "下载供 {program} 使用，建议强度 {strength}",
+    "weights deleted": "权重已删除",
+    "{verdict}; weights deleted": "{verdict}；权重已删除",
+    "The weights of this snapshot were deleted ({size}): train.snapshots_total_limit is {limit}. Its results and pictures stay.": "此快照的权重（{size}）已被删除：train.snapshots_total_limit 为 {limit}。结果和图片仍然保留。",
+    "Weights deleted (train.snapshots_total_limit): step {steps}. Results and pictures stay.": "权重已删除（train.snapshots_total_limit）：第 {steps} 步。结果和图片仍然保留。",
 }

@@ -183,4 +183,8 @@ TEXTS: dict[str, str] = {
     "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.": "没有指标能给强度 {others} 排名：请把它们的{sample}与强度 1 的放在一起看。",
     "sharpness is {value} of the base model's; a sign if the whole interval is over {limit} or under {low}": "锐度是底模的 {value}；整个区间高于 {limit} 或低于 {low} 即为迹象",
     "the share of pixels that are not clipped is {value} of the base model's; a sign if the whole interval is under {limit}": "未过曝或死黑的像素占比是底模的 {value}；整个区间低于 {limit} 即为迹象",
+    "Step {step} had a better {composite}, but its weights were deleted (train.snapshots_total_limit).": "第 {step} 步的{composite}更好，但其权重已被删除（train.snapshots_total_limit）。",
+    "The weights of 1 other snapshot were deleted (train.snapshots_total_limit).": "另有 1 个快照的权重已被删除（train.snapshots_total_limit）。",
+    "The weights of {count} other snapshots were deleted (train.snapshots_total_limit).": "另有 {count} 个快照的权重已被删除（train.snapshots_total_limit）。",
+    "No snapshot can be recommended: every one of the {count} that have weights {does}.": "没有可以推荐的快照：保留了权重的 {count} 个都{does}。",
 }

@@ -757,4 +757,8 @@ TEXTS: dict[str, str] = {
     "to be used at strength {strength}": "建議使用強度 {strength}",
     "{kept} of the gain is left at {lower}": "強度 {lower} 時保留 {kept} 的提升",
     "Download for {program}, to use at strength {strength}": "下載供 {program} 使用，建議強度 {strength}",
+    "weights deleted": "權重已刪除",
+    "{verdict}; weights deleted": "{verdict}；權重已刪除",
+    "The weights of this snapshot were deleted ({size}): train.snapshots_total_limit is {limit}. Its results and pictures stay.": "此快照的權重（{size}）已被刪除：train.snapshots_total_limit 為 {limit}。結果和圖片仍然保留。",
+    "Weights deleted (train.snapshots_total_limit): step {steps}. Results and pictures stay.": "權重已刪除（train.snapshots_total_limit）：第 {steps} 步。結果和圖片仍然保留。",
 }

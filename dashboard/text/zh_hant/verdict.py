@@ -183,4 +183,8 @@ TEXTS: dict[str, str] = {
     "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.": "沒有指標能給強度 {others} 排名：請把它們的{sample}與強度 1 的放在一起看。",
     "sharpness is {value} of the base model's; a sign if the whole interval is over {limit} or under {low}": "銳利度是底模的 {value}；整個區間高於 {limit} 或低於 {low} 即為跡象",
     "the share of pixels that are not clipped is {value} of the base model's; a sign if the whole interval is under {limit}": "未過曝或死黑的像素占比是底模的 {value}；整個區間低於 {limit} 即為跡象",
+    "Step {step} had a better {composite}, but its weights were deleted (train.snapshots_total_limit).": "第 {step} 步的{composite}更好，但其權重已被刪除（train.snapshots_total_limit）。",
+    "The weights of 1 other snapshot were deleted (train.snapshots_total_limit).": "另有 1 個快照的權重已被刪除（train.snapshots_total_limit）。",
+    "The weights of {count} other snapshots were deleted (train.snapshots_total_limit).": "另有 {count} 個快照的權重已被刪除（train.snapshots_total_limit）。",
+    "No snapshot can be recommended: every one of the {count} that have weights {does}.": "沒有可以推薦的快照：保留了權重的 {count} 個都{does}。",
 }

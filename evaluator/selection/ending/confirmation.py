@@ -54,7 +54,7 @@ def confirm(
         return None
     added = {step: _new(evaluations[step], again[step]) for step in (0, *steps)}
     both = {step: [*samples, *added.get(step, ())] for step, samples in evaluations.items()}
-    pooled = rank(both, first.metrics, validations=validations, scales=first.scales)
+    pooled = rank(both, first.metrics, validations=validations, scales=first.scales, deleted=first.deleted)
     finals = {summary.step: summary for summary in pooled.candidates if summary.step in steps}
     if len(finals) < len(steps) or not all(added.values()):
         return None

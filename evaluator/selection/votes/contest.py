@@ -28,7 +28,7 @@ def contest(found: Ranking, finalists: Collection[int], voted: Collection[int]) 
     chosen, level = found.best.step, found.trend.level
     close = {*found.indistinguishable, *finalists, chosen}
     ranked = sorted(close, key=lambda step: (step != chosen, level(step)))[:MAX_CONTENDERS]
-    able = {summary.step for summary in found.candidates}
+    able = {summary.step for summary in found.at_hand}
     steps = sorted({*ranked, *(able & set(voted))})
     means_S, covariance_SS = found.trend.joint(steps)
     unit = max(found.min_difference, MIN_UNIT, float(np.std(means_S)))
@@ -51,7 +51,7 @@ def _of_equals(found: Ranking, voted: Collection[int]) -> Contest | None:
     if not able:
         return None
     places = np.linspace(0, len(able) - 1, min(len(able), MAX_CONTENDERS)).round().astype(int)
-    known = {summary.step for summary in found.candidates}
+    known = {summary.step for summary in found.at_hand}
     steps = (0, *sorted({*(able[place] for place in places), *(known & set(voted))}))
     return Contest(
         steps=steps,

@@ -183,6 +183,12 @@ class TrainConfig(Section):
     checkpoints_total_limit: Annotated[int, Rule.UPKEEP] = Field(
         default=2, ge=2, description="Checkpoints kept; the oldest go once a newer one is proven."
     )
+    snapshots_total_limit: Annotated[OrFalse[Annotated[int, Field(ge=2)]], Rule.UPKEEP] = Field(
+        default=None,
+        description="Snapshots whose weights are kept, the best by the verdict; `false`: all. The newest, starred, "
+        "voted and exported ones are kept in any case, and those that wait for evaluation. Results and pictures of the "
+        "others stay.",
+    )
     validation_steps: Annotated[OrFalse[Annotated[int, Field(ge=1)]], Rule.UPKEEP] = Field(
         default=None,
         description="Optimizer updates between two held-out losses; `false`: none. One costs 8 forward passes per "

@@ -130,6 +130,10 @@ class Best(Record):
     objections: dict[int, Phrase] = Field(
         default_factory=dict[int, Phrase], description="`passed_over`, to be said in other languages."
     )
+    deleted: tuple[int, ...] = Field(
+        default=(),
+        description="Evaluated snapshots whose weights `train.snapshots_total_limit` has deleted: none is chosen.",
+    )
     indistinguishable: tuple[int, ...] = Field(
         default=(),
         description="Snapshots that cannot be told from the best by their smoothed composites, itself included.",

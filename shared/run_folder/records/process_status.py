@@ -48,6 +48,7 @@ class ProcessStatus(Record):
     )
     heartbeat: Time
     message: str = ""
+    forecast: str = Field(default="", description="Trainer: what the run will take on the disk, said before it trains.")
     notices: tuple[str, ...] = Field(
         default=(), description="What a person must know of this session: what was lost, skipped or done otherwise."
     )

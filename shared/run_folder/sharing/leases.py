@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from shared.run_folder.run_dir import ResultKind, RunDir, step_name
 from shared.run_folder.times import utc_now
 
 LEASE_SECONDS = 60.0
+READING = "reading"
+"""Kind of the claims of who reads weights, each in a folder of its own: any number may read the same."""
 
 
 class Claim(Record):
@@ -66,6 +69,27 @@ def claimed(
         done.set()
         renewer.join()
         _drop(run, path, mine)
+
+
+@contextmanager
+def reading(run: RunDir, step: int) -> Generator[None]:
+    """Keep the weights of a step, or those that an average is of, from being deleted while the block reads them.
+
+    step: or the number of an average.
+    """
+    kind = f"{READING}/{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # a folder that cannot be written loses no weights either
+            held.enter_context(claimed(run, step, kind))
+        yield
+    with contextlib.suppress(OSError):
+        _folder(run, kind).rmdir()
+
+
+def all_claimed(run: RunDir) -> set[int]:
+    """Steps, and numbers of averages, that any living program evaluates or reads."""
+    claims = ((path, _read(path)) for path in run.claims.rglob("step-*.json"))
+    return {claim.step for path, claim in claims if claim and _holds(path, claim, LEASE_SECONDS)}
 
 
 def claimed_steps(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: float | None = None) -> set[int]:

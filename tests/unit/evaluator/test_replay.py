@@ -85,7 +85,7 @@ def test_the_command_prints_the_same_bytes_each_time_and_writes_nothing(run: Run
     assert first.stdout.encode() == replay(run).to_json(), first.stderr
     assert sorted(path for path in run.path.rglob("*")) == before
     found = json.loads(first.stdout)
-    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.5", [0, 20, 40, 60])
+    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.6", [0, 20, 40, 60])
     assert [row["status"] for row in found["snapshots"]] == ["ok", "ok", "ok", "failed"]
     assert {row["step"] for row in found["snapshots"] if row["eligible"]} == {20, 40}
 

@@ -47,7 +47,7 @@ def test_a_run_needs_all_its_snapshots_and_results_but_few_checkpoints() -> None
 
 
 def test_a_shortage_is_said_while_two_saves_do_not_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    need = Need(snapshot=10 << 20, checkpoint=30 << 20, rest_of_run=0)
+    need = Need(snapshot=10 << 20, checkpoint=30 << 20, rest_of_run=0, without_limit=0)
     free = SimpleNamespace(free=0)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: free)
     free.free = 82 << 20

@@ -251,8 +251,8 @@ def test_a_disk_that_does_not_answer_is_no_full_disk(tmp_path: Path, monkeypatch
     def stale(folder: Path) -> None:
         raise OSError(116, "Stale file handle")
 
-    need = disk.Need(1, 1, 1 << 62)
-    assert disk.shortage(tmp_path, disk.Need(1 << 60, 1 << 60, 1)) != ""
+    need = disk.Need(1, 1, 1 << 62, 1 << 62)
+    assert disk.shortage(tmp_path, disk.Need(1 << 60, 1 << 60, 1, 1)) != ""
     monkeypatch.setattr(shutil, "disk_usage", stale)
     assert disk.free_bytes(tmp_path) is None
     assert disk.shortage(tmp_path, need) == ""
