@@ -122,6 +122,9 @@ class _Repair:
             return "ask for its pictures again"
         if folder.parent == run.evaluations:
             self._drop_row(folder)
+        match = STEP_FOLDER.fullmatch(folder.name)
+        if match and run.read_deleted(int(match[1])):
+            return f"its weights were deleted (train.snapshots_total_limit): restore {folder} from a copy"
         return f"`python run.py evaluate {run.path}` makes it again"
 
     def _drop_row(self, folder: Path) -> None:

@@ -64,11 +64,12 @@ def estimate(
 
 def forecast(need: Need, limit: int | None) -> str:
     """What a run takes on the disk, before it trains. limit: `train.snapshots_total_limit`."""
+    takes, without = in_words(need.rest_of_run), in_words(need.without_limit)
     if limit is None:
-        return f"this run will take about {in_words(need.without_limit)} on disk, {in_words(need.snapshot)} for a snapshot"
+        return f"this run will take about {without} on disk, {in_words(need.snapshot)} for each snapshot"
     return (
-        f"this run will take about {in_words(need.rest_of_run)} on disk with train.snapshots_total_limit = {limit}, and "
-        f"{in_words(need.without_limit)} without it; snapshots that wait for evaluation come on top"
+        f"this run will take about {takes} on disk with train.snapshots_total_limit = {limit}, and {without} without it; "
+        "snapshots that wait for evaluation come on top"
     )
 
 

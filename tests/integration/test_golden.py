@@ -15,11 +15,11 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from dashboard import report
-from shared.run_folder.notes import read_notes
 from dashboard.data.reader import RunReader
 from evaluator.replay import replay
 from run import app
 from shared.run_folder.averages import averaged
+from shared.run_folder.notes import read_notes
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, Warm, check, notes

@@ -10,10 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError
-from shared.run_folder.notes import Notes, read_notes
 from dashboard.server.posts.run_notes import run_note_routes
 from examples.fake_run.run import FakeRun
 from shared.errors import RunFolderError
+from shared.run_folder.notes import Notes, read_notes
 from tests.dashboard.test_pages import VIEWS, open_page, page
 
 __all__ = ["page"]

@@ -17,7 +17,7 @@ from shared.errors import RunFolderError
 from shared.files.publication import publish, verify
 from shared.followers.copies import copy
 from shared.launch import archive
-from shared.launch.create import create_run
+from shared.launch.quarantine import repair
 from shared.run_folder import pending, requests
 from shared.run_folder.averages import averaged
 from shared.run_folder.file_to_ship import chosen_step, why_not_shippable
@@ -29,7 +29,7 @@ from shared.run_folder.sharing.leases import claimed, reading
 from shared.run_folder.tables import read_rows
 from shared.sweeps.results import Results
 from tasks.text_to_image.lora import lora
-from tests.conftest import RunMaker, check, paper_model, tiny_config
+from tests.conftest import RunMaker, check, create_run, paper_model, tiny_config
 from tests.unit.evaluator.test_results_table import add, result_of
 from tests.unit.evaluator.test_votes import vote
 from tests.unit.trainer.test_publisher import METADATA, weights, writer
@@ -59,13 +59,11 @@ def run(whole_run: Path, tmp_path: Path) -> RunDir:
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
-    folder, sections = (
-        tmp_path_factory.mktemp("retention"),
-        {
-            "train": {"snapshots_total_limit": 3},
-            "evaluation": {"confirm_prompts": 0, "averages": 0, "strengths": []},
-        },
-    )
+    folder = tmp_path_factory.mktemp("retention")
+    sections: dict[str, dict[str, object]] = {
+        "train": {"snapshots_total_limit": 3},
+        "evaluation": {"confirm_prompts": 0, "averages": 0, "strengths": []},
+    }
     run = create_run(tiny_config(folder, "run", paper_model(folder / "model"), pictures, sections))
     for step, gain in GAINS.items():
         evaluated(run, step, gain)
@@ -143,7 +141,8 @@ def test_what_waits_is_read_or_asked_for_stays(run: RunDir) -> None:
     both = averaged(20, 40)
     assert both
     with claimed(run, 15, "strengths/0.80") as mine, claimed(run, both) as averages, reading(run, 120):
-        assert mine and averages
+        assert mine
+        assert averages
         retain(run)
         assert left(run) == [10, 15, 20, 40, 60, 80, 120, 140]
     assert not list(run.claims.glob("reading/*"))
@@ -183,7 +182,8 @@ def test_the_verdict_never_names_weights_that_are_gone(run: RunDir) -> None:
     assert best.step not in (80, 100)
     assert "Step 80 had a better smoothed composite, but its weights were deleted" in best.reason
     assert {80, 100}.isdisjoint(best.indistinguishable)
-    assert best.contest and {80, 100}.isdisjoint(best.contest.steps)
+    assert best.contest
+    assert {80, 100}.isdisjoint(best.contest.steps)
     vote(run, 80, best.step, 6)
     assert retain(run).step != 80, "nor do votes choose it"
 
@@ -195,7 +195,8 @@ def test_finalists_and_what_an_average_is_made_of_stay_once_training_has_ended(m
         if step:
             snapshot(run, step)
     best = retain(run)
-    assert best.averages and set(best.finalists) <= set(left(run))
+    assert best.averages
+    assert set(best.finalists) <= set(left(run))
     assert {40, 60, 80, 100, 120} <= set(left(run)), "two averages: one neighbour on each side, then two"
 
 
@@ -273,3 +274,10 @@ def test_a_run_of_another_trainers_files_loses_nothing(run: RunDir) -> None:
     assert run.read_record().imported
     ResultsTable(run, retains=True).rebuild()
     assert len(steps_in(run.snapshots)) == 7
+
+
+def test_a_damaged_result_of_deleted_weights_is_told_so(run: RunDir) -> None:
+    retain(run)
+    (run.evaluation(40) / "result.json").write_text("{}", encoding="utf-8")
+    (moved,) = repair(run)
+    assert "its weights were deleted" in moved.follows
