@@ -68,7 +68,7 @@ def forecast(need: Need, limit: int | None) -> str:
     if limit is None:
         return f"this run will take about {without} on disk, {in_words(need.snapshot)} for each snapshot"
     return (
-        f"this run will take about {takes} on disk with train.snapshots_total_limit = {limit}, and {without} without it; "
+        f"this run will take about {takes} on disk with train.snapshots_total_limit = {limit}, {without} without it; "
         "snapshots that wait for evaluation come on top"
     )
 

@@ -52,7 +52,7 @@ def test_with_a_limit_few_snapshots_lie_there_and_the_forecast_says_both() -> No
     need = estimate(limited, 0, 10.0, snapshot=1 << 20, checkpoint=0, results=results)
     assert need.rest_of_run == (3 + 1) * (1 << 20) + 10 * 500 + disk.MARGIN_BYTES, "one more while it is written"
     assert need.without_limit == estimate(SETTINGS, 0, 10.0, 1 << 20, 0, results).rest_of_run
-    assert "5.0 MiB on disk with train.snapshots_total_limit = 3, and 11.0 MiB without" in disk.forecast(need, 3)
+    assert "5.0 MiB on disk with train.snapshots_total_limit = 3, 11.0 MiB without" in disk.forecast(need, 3)
     assert disk.forecast(need, None) == "this run will take about 11.0 MiB on disk, 1.0 MiB for each snapshot"
 
 
