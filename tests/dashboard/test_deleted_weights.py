@@ -1,4 +1,4 @@
-"""A snapshot whose weights `train.snapshots_total_limit` has deleted: its results stay on every page and in the report."""
+"""Weights that `train.snapshots_total_limit` has deleted: the results stay on every page and in the report."""
 
 from __future__ import annotations
 
