@@ -19,8 +19,17 @@ def share_cores(device: torch.device) -> None:
     depend on it. OMP_NUM_THREADS overrides it.
     """
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // processes))
+        torch.set_num_threads(half_of_cores(num_local_processes()))
+
+
+def half_of_cores(processes: int) -> int:
+    """Threads of each of so many processes that leave the other half of this machine's cores free; at least 1."""
+    return max(1, (os.cpu_count() or 1) // 2 // processes)
+
+
+def num_local_processes() -> int:
+    """Processes of this program on this machine, as launchers tell it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def choose_device(name: str) -> torch.device:

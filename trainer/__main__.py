@@ -28,7 +28,7 @@ from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
 from tasks.protocol import Progress
-from trainer import checkpoint, optimizer
+from trainer import checkpoint, optimizer, threads
 from trainer.checkpoint import Checkpoint
 from trainer.learner import Learner
 from trainer.loop import Trainer
@@ -45,17 +45,18 @@ def main() -> int:
     """Build the parts, train, record how training ended. The exit code is 0 also after a requested stop."""
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
-    run = open_run(parser.parse_args().run)
+    parser.add_argument("--alone", action="store_true", help="no evaluator shares this machine: use all cores of a CPU")
+    arguments = parser.parse_args()
+    run = open_run(arguments.run)
     config = run.read_config()
     accelerator = _accelerator(config)
-    devices.share_cores(accelerator.device)
     with contextlib.ExitStack() as held:
         status = held.enter_context(hold_role(run, "trainer")) if accelerator.is_main_process else None
         if status:
             held.enter_context(recorded(run))
         stop = StopSignal(run, answers=accelerator.is_main_process)
         try:
-            _train(run, config, accelerator, stop, status)
+            _train(run, config, accelerator, stop, status, alone=arguments.alone)
         except StopRequestedError as error:
             _end(stop, status, status.record.step if status else 0, reason=str(error))
     accelerator.end_training()
@@ -87,7 +88,15 @@ def _accelerator(config: Config) -> Accelerator:
     return accelerator
 
 
-def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSignal, status: Status | None) -> None:
+def _train(
+    run: RunDir,
+    config: Config,
+    accelerator: Accelerator,
+    stop: StopSignal,
+    status: Status | None,
+    *,
+    alone: bool = False,
+) -> None:
     report = status.update if status else lambda *_, **__: None
     total = config.train.max_train_steps
     has_base_model = bool(run.read_record().base_model)
@@ -99,8 +108,17 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         report("finished", step=saved.step, message="complete")
         return
     report(step=saved.step if saved else 0)
+    before = saved.threads if saved else None
+    of_threads = threads.take(
+        accelerator.device, config.train.cpu_threads, before, resumes=saved is not None, alone=alone
+    )
+    log.info("computing with %d threads", torch.get_num_threads())
     if status:
-        for caution in (power.of_run(run, config).caution(), *tasks.find(config.run.task).warnings(run, config)):
+        for caution in (
+            of_threads,
+            power.of_run(run, config).caution(),
+            *tasks.find(config.run.task).warnings(run, config),
+        ):
             if caution:
                 notice(status, caution)
     optimizer.check(config.train, accelerator.device)

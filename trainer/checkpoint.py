@@ -41,6 +41,8 @@ class Checkpoint:
     """The moving average of the weights; None without `train.ema_decay`."""
     average_updates: int = 0
     """The number of updates that the average covers."""
+    threads: int | None = None
+    """Threads of a process that computes on a CPU; None: on another device, or not recorded."""
 
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
@@ -57,6 +59,7 @@ class Checkpoint:
             "micro_batch_size": self.micro_batch_size,
             "memory": self.memory,
             "average_updates": self.average_updates,
+            "threads": self.threads,
         }
         (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
 
@@ -79,6 +82,7 @@ class Checkpoint:
             state.get("memory"),
             load_file(folder / AVERAGE_FILE) if (folder / AVERAGE_FILE).exists() else None,
             state.get("average_updates", 0),
+            state.get("threads"),
         )
 
 

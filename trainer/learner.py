@@ -155,11 +155,20 @@ class Learner:
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
         optimizer = copy_to_host(self.optimizer.state_dict())
         micro_batch_size, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
-        trained = self.training.weights()
-        if not self._average:
-            return Checkpoint(self.step, trained, optimizer, scaler, micro_batch_size, memory)
-        averaged, num_updates = self.weights(), self._average.num_updates
-        return Checkpoint(self.step, trained, optimizer, scaler, micro_batch_size, memory, averaged, num_updates)
+        threads = torch.get_num_threads() if self.accelerator.device.type == "cpu" else None
+        average = self.weights() if self._average else None
+        updates = self._average.num_updates if self._average else 0
+        return Checkpoint(
+            self.step,
+            self.training.weights(),
+            optimizer,
+            scaler,
+            micro_batch_size,
+            memory,
+            average,
+            updates,
+            threads,
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint: weights, their average, optimizer moments, gradient scaler, step, micro-batch size.

@@ -131,9 +131,10 @@ class Supervisor:
 
     @property
     def _trainer(self) -> list[str]:
+        alone = [] if self.with_evaluator else ["--alone"]
         if self.trains_on:
-            return python_module("trainer.cluster", self.run.path, "--on", self.trains_on)
-        return python_module("trainer", self.run.path)
+            return python_module("trainer.cluster", self.run.path, "--on", self.trains_on, *alone)
+        return python_module("trainer", self.run.path, *alone)
 
     @property
     def _maker(self) -> str:

@@ -47,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.cluster", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--on", required=True, help="ray, ray://HOST:PORT or HOST:PORT")
+    parser.add_argument("--alone", action="store_true", help="as of `python -m trainer`")
     arguments = parser.parse_args()
     run, address = open_run(arguments.run), addresses.parse(arguments.on)
     config = run.read_config()
@@ -59,7 +60,8 @@ def main() -> int:
             signal.signal(one, _Ending(run))
         parent_watch.watch()
         workers = importlib.import_module("trainer.cluster.workers")
-        return _until_trained(run, lambda: workers.train(run, number, uses_gpu=uses_gpu, settings=_settings(run)))
+        settings = _settings(run, alone=arguments.alone)
+        return _until_trained(run, lambda: workers.train(run, number, uses_gpu=uses_gpu, settings=settings))
 
 
 def require_room(config: Config) -> bool:
@@ -92,11 +94,14 @@ class _Ending:
         requests.submit_stop(self._run, BY)
 
 
-def _settings(run: RunDir) -> dict[str, Any]:
-    threads = os.environ.get("OMP_NUM_THREADS")
+def _settings(run: RunDir, *, alone: bool) -> dict[str, Any]:
     return {
-        "run": str(run.path), "run_id": run.read_record().run_id, "versions": sources.versions(), "threads": threads
-    }  # fmt: skip
+        "run": str(run.path),
+        "run_id": run.read_record().run_id,
+        "versions": sources.versions(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "alone": alone,
+    }
 
 
 def _until_trained(run: RunDir, train: Callable[[], int | str]) -> int:

@@ -42,10 +42,9 @@ def work(settings: Mapping[str, Any]) -> None:
     place = environment(settings["threads"], _ranks(rank, context)) | {
         "PYTHONPATH": child_environment(run)["PYTHONPATH"]
     }
+    command = python_module("trainer", run.path, *(["--alone"] if settings["alone"] else []))
     with (run.logs / "trainer.log").open("ab") as log:
-        process = subprocess.Popen(
-            python_module("trainer", run.path), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=place
-        )
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=place)
         code = process.wait()
     if code:
         raise RuntimeError(ENDED.format(rank=rank, code=code))

@@ -36,6 +36,21 @@ def number_or(*words: str, or_false: bool = False) -> Callable[[Any], Any]:
     return read
 
 
+def count_or(*words: str) -> Callable[[Any], Any]:
+    """A reader of a whole number above 0 or one of these words."""
+    choices = " or ".join(f'"{word}"' for word in words)
+    rule = f"must be a whole number greater than 0, or {choices}"
+
+    def read(value: Any) -> Any:
+        if value in words:
+            return value
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(rule)
+        return value
+
+    return read
+
+
 OrFalse: TypeAlias = Annotated[T | None, BeforeValidator(false_is_none)]
 OrZero: TypeAlias = Annotated[T | None, BeforeValidator(zero_is_none)]
 

@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from shared.config.resume_rule import Rule
 from shared.config.save_interval import EverySteps, SaveInterval
-from shared.config.sections.base import OrFalse, OrZero, Section, number_or
+from shared.config.sections.base import OrFalse, OrZero, Section, count_or, number_or
 
 ENDS = ("max_train_steps", "max_train_epochs")
 """The two keys that say when training ends; a person sets one of them."""
@@ -171,6 +171,14 @@ class TrainConfig(Section):
     )
     torch_compile: Annotated[bool, Rule.UPKEEP] = Field(
         default=False, description="Compile the denoiser; pays off after hundreds of steps at few bucket shapes."
+    )
+    cpu_threads: Annotated[
+        int | Literal["auto", "half", "all"], PlainValidator(count_or("auto", "half", "all")), Rule.STEPS
+    ] = Field(
+        default="auto",
+        description="Threads of each training process on a CPU; `auto` is all cores with `--no-evaluator`, half of "
+        "them beside an evaluator, and for a resumed run as many as before; `half` if an evaluator on the same "
+        "machine is started by itself. The last bits of the weights depend on it. OMP_NUM_THREADS overrides it.",
     )
     snapshot_steps: Annotated[SaveInterval, Rule.UPKEEP] = Field(
         default=EverySteps(((0, 100),)),

@@ -210,3 +210,14 @@ def test_a_trainer_that_fails_is_not_started_again(
 
 def test_a_restart_is_not_tried_for_errors_it_cannot_cure() -> None:
     assert {2, 5} == supervisor.PERMANENT
+
+
+@pytest.mark.parametrize("trains_on", ["", "ray"])
+@pytest.mark.parametrize("with_evaluator", [True, False])
+def test_the_trainer_is_told_when_no_evaluator_shares_its_machine(
+    make_paper_run: RunMaker, trains_on: str, with_evaluator: bool
+) -> None:
+    run = make_paper_run()
+    programs: dict[str, Any] = {"trains_on": trains_on, "with_evaluator": with_evaluator}
+    whole = Supervisor(run, run.read_config(), lambda _: None, lambda: None, lambda _: None, **programs)
+    assert ("--alone" in whole._trainer) is not with_evaluator
