@@ -11,11 +11,13 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import url_state
+from dashboard.components.sheet import show_sheet
 from dashboard.data.runs import id_of, run_names, runs_folder, starts_with_all
 from dashboard.pages import PATHS, page_titles
 from dashboard.panels import LANGUAGE, RUN_IDS, is_another
 from dashboard.panels.bar import bar
 from dashboard.panels.job_queue import queue_panel
+from dashboard.story.sweep import sweep_data, sweeps
 from dashboard.text.language import LANGUAGES, best_match, say, use
 
 VIEWS = Path(__file__).parent / "views"
@@ -100,7 +102,7 @@ def show_gone(name: str, names: list[str], run_id: str) -> None:
 
 @st.fragment(run_every=1.0)
 def wait_for_a_run(language: str) -> None:
-    """The page of an empty runs folder; it shows the first run as soon as there is one."""
+    """The page of a folder without runs of its own; it shows the first one as soon as there is one."""
     use(language)
     if run_names():
         st.rerun()
@@ -112,6 +114,8 @@ def wait_for_a_run(language: str) -> None:
         )
     )
     queue_panel()
+    for name, (sweep, record) in sweeps().items():
+        show_sheet(sweep_data(sweep, record), key=f"sweep_{name}")
 
 
 @st.fragment(run_every=10.0)

@@ -6,6 +6,7 @@ Columns a newer writer added are kept; columns this page wants and the file lack
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from pathlib import Path
@@ -23,13 +24,19 @@ FIRST_CAPACITY = 1024
 TIME_COLUMN = "timestamp"
 
 
+@functools.cache
+def _empty(columns: tuple[str, ...]) -> pd.DataFrame:
+    """The same for all runs: a list of runs opens hundreds."""
+    return pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
+
+
 class GrowingTable:
     """A table that grows, and is sometimes replaced whole; rows are appended to arrays with room to spare."""
 
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
         self._path, self._columns = path, columns
         self._lock = threading.Lock()
-        self.empty = pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
+        self.empty = _empty(columns)
         """The table without rows."""
         self._forget()
 

@@ -33,7 +33,9 @@ from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.run_dir import RunDir
 
 log = logging.getLogger(__name__)
-MAX_KEPT = 500
+MIN_KEPT = 500
+VIEWS = 4
+"""Cards kept for each run, at least: of viewers with other languages and time zones."""
 MAX_SETTINGS = 200
 
 
@@ -97,10 +99,12 @@ _lock = threading.Lock()
 
 def cards(now: datetime, zone: tzinfo) -> list[Card]:
     """All runs, in the order of `run_names`."""
-    told = [_told(name, now, zone) for name in run_names()]
+    names = run_names()
+    room = max(MIN_KEPT, VIEWS * len(names))
+    told = [_told(name, now, zone, room) for name in names]
     readable = [one.values for one in told if one.values]
-    names = dict.fromkeys(name for values in readable for name in values)
-    differing = [name for name in names if differs(name, readable)][:MAX_SETTINGS]
+    settings = dict.fromkeys(name for values in readable for name in values)
+    differing = [name for name in settings if differs(name, readable)][:MAX_SETTINGS]
     return [
         replace(one.card, settings=tuple(_setting(name, one.values[name]) for name in differing if name in one.values))
         for one in told
@@ -111,8 +115,8 @@ def _setting(name: str, value: str) -> Setting:
     return Setting(name, value, setting_words(name), value_words(name, value))
 
 
-def _told(name: str, now: datetime, zone: tzinfo) -> _Told:
-    """As before where nothing was written since and nobody is at work."""
+def _told(name: str, now: datetime, zone: tzinfo, room: int) -> _Told:
+    """As before where nothing was written since and nobody is at work. room: cards to keep."""
     run = RunDir(runs_folder() / name)
     key = (str(run.path), current(), str(zone), now.astimezone(zone).date())
     try:
@@ -128,7 +132,7 @@ def _told(name: str, now: datetime, zone: tzinfo) -> _Told:
         log.debug("no card of %s", name, exc_info=error)
         return _Told(Card(name, (say("cannot be read"),), "bad"), {})
     with _lock:
-        while len(_kept) >= MAX_KEPT:
+        while len(_kept) >= room:
             _kept.pop(next(iter(_kept)))
         _kept[key] = (version, told)
     return told

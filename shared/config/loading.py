@@ -6,6 +6,7 @@ Precedence: the defaults in `shared.config.sections` < the TOML file < overrides
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -168,6 +169,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         encoding = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 ({error.reason})"
         raise ConfigError(f"{path} is not valid TOML: it is {encoding}", "save it as UTF-8") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:  # ten times as fast as tomlkit, which says what is wrong in better words
+        return _parse(path, text)
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomlkit.parse(text).unwrap()
     except TOMLKitError as error:

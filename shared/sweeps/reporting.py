@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -27,13 +26,8 @@ def placed(asked: Sequence[Asked], trials: Mapping[int, Trial], yardstick: Yards
         chosen = yardstick.chosen(trials[one.number].results) if yardstick and one.ending == "done" else None
         if chosen:
             best = trials[one.number].results.best
-            found.append(Placed(one.number, setting_of(one), chosen[1], bool(best and best.flagged)))
+            found.append(Placed(one.number, one.setting, chosen[1], bool(best and best.flagged)))
     return found
-
-
-def setting_of(one: Asked) -> str:
-    """The same for trials that differ by their seeds only."""
-    return json.dumps({key: value for key, value in one.labels.items() if key != "train.seed"}, sort_keys=True)
 
 
 def record(

@@ -30,7 +30,7 @@ INSTALL = "pip install 'darkroom[sweeps]'"
 NAME = "sweep"
 MIN_STARTUP, MAX_STARTUP = 4, 10
 """Trials before TPE has something to learn from, of a short sweep and of any."""
-SEED, REPEATS, PRUNED, REASON, HELD_OUT = "seed", "repeats", "pruned", "reason", "held_out"
+SEED, REPEATS, RETRIES, PRUNED, REASON, HELD_OUT = "seed", "repeats", "retries", "pruned", "reason", "held_out"
 """Attributes of a trial, and of the study."""
 VOID = "interrupted before it had its values"
 MIN_FOR_IMPORTANCE = 10
@@ -49,8 +49,14 @@ class Asked:
     values: dict[str, Any]
     """Setting → value, as TOML has it."""
     seed: int
+    setting: str
+    """The same for trials that differ by their seeds only."""
+    is_search: bool
+    """Whether it is no repeat that was asked for after the search."""
     repeats: int | None
-    """The first trial of the same setting; None: it is the first."""
+    """The first trial of the same setting that has not failed; None: it is the first."""
+    retries: int | None
+    """The failed trial that it tries again."""
     ending: Ending | None
     """None: it is unfinished."""
     value: float | None
@@ -90,6 +96,7 @@ class Study:
         self._id = self._storage.get_study_id_from_name(NAME)
         self._dimensions = {dimension.key: dimension for dimension in sweep.dimensions}
         self._distributions = {key: _distribution(dimension) for key, dimension in self._dimensions.items()}
+        self._ended: dict[int, Asked] = {}
         for trial in self._frozen():
             if trial.state.name == "RUNNING" and trial.params.keys() != self._dimensions.keys():
                 self._tell(trial.number, "failed", VOID)
@@ -100,20 +107,28 @@ class Study:
         return tuple(self._study.user_attrs[HELD_OUT])
 
     def trials(self) -> list[Asked]:
-        """All that have values, by number."""
+        """All that have values, by number. What has ended stays as it is, and is spelled out once."""
         asked: list[Asked] = []
         alike: dict[str, list[Asked]] = {}
         for trial in self._frozen():
-            if trial.state.name != "WAITING" and trial.user_attrs.get(REASON) != VOID:
-                before = alike.setdefault(_setting(trial.params), [])
-                asked.append(self._asked(trial, before))
-                before.append(asked[-1])
+            if trial.state.name == "WAITING" or trial.user_attrs.get(REASON) == VOID:
+                continue
+            one = self._ended.get(trial.number) or self._asked(trial, alike.get(_setting(trial.params), ()))
+            if one.ending:
+                self._ended[one.number] = one
+            asked.append(one)
+            alike.setdefault(one.setting, []).append(one)
         return asked
 
+    @property
+    def num_waiting(self) -> int:
+        """Trials that are to be begun before others."""
+        return sum(trial.state.name == "WAITING" for trial in self._frozen())
+
     def ask(self) -> Asked:
-        """A new trial of the search."""
-        if self._sweep.table.sampler == "grid":
-            self._enqueue(self._sweep.combinations[sum(map(self.is_search, self.trials()))], {})
+        """One that waits, else a new trial of the search."""
+        if not self.num_waiting and self._sweep.table.sampler == "grid":
+            self._enqueue(self._sweep.combinations[self.num_searched()], {})
         else:
             self._study.sampler = self._sampler()
         return self._begin()
@@ -122,6 +137,20 @@ class Study:
         """The same setting with another seed."""
         self._enqueue(first.values, {SEED: seed, REPEATS: first.number})
         return self._begin()
+
+    def retry(self) -> int:
+        """Let every failed trial be tried once more, with its values and its seed; how many wait for it."""
+        asked = self.trials()
+        retried = {one.retries for one in asked}
+        for one in asked:
+            if one.ending == "failed" and one.number not in retried:
+                more = {} if one.is_search else {REPEATS: one.repeats}
+                self._enqueue(one.values, {SEED: one.seed, RETRIES: one.number, **more})
+        return self.num_waiting
+
+    def num_searched(self) -> int:
+        """Trials of the search; one that was tried again counts once."""
+        return sum(one.is_search and one.retries is None for one in self.trials())
 
     def prune(self, number: int, reason: str) -> None:
         """Note that a trial is to be stopped: a sweep that goes on stops it, too."""
@@ -143,10 +172,6 @@ class Study:
                 self._storage.set_trial_intermediate_value(self._trial_id(number), step, composite)
         self._tell(number, ending, reason, value)
 
-    def is_search(self, trial: Asked) -> bool:
-        """Whether it is no repeat that was asked for after the search."""
-        return not self._is_repeat(trial.number)
-
     def importance(self) -> dict[str, float]:
         """Setting → how much it decides whether a trial is among the best; sum 1. Empty where too few are done.
 
@@ -155,7 +180,7 @@ class Study:
         """
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
 
-        done = [one for one in self._frozen() if one.state.name == "COMPLETE" and not self._is_repeat(one.number)]
+        done = [one for one in self._frozen() if one.state.name == "COMPLETE" and REPEATS not in one.user_attrs]
         if len(done) < MIN_FOR_IMPORTANCE:
             return {}
         evaluator = PedAnovaImportanceEvaluator(target_quantile=max(BEST, NUM_BEST / len(done)))
@@ -209,7 +234,10 @@ class Study:
             number=trial.number,
             values=values,
             seed=int(seed),
-            repeats=alike[0].number if alike else None,
+            setting=_setting(trial.params),
+            is_search=REPEATS not in trial.user_attrs,
+            repeats=next((one.number for one in alike if one.ending != "failed"), None),
+            retries=trial.user_attrs.get(RETRIES),
             ending=endings.get(trial.state.name),
             value=trial.value if trial.state.name == "COMPLETE" else None,
             reason=str(trial.user_attrs.get(REASON) or pruned or ""),
@@ -226,9 +254,6 @@ class Study:
 
     def _value(self, key: str, found: Any) -> Any:
         return self._dimensions[key].labels.get(found, found)
-
-    def _is_repeat(self, number: int) -> bool:
-        return REPEATS in self._storage.get_trial(self._trial_id(number)).user_attrs
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)

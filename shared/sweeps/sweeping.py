@@ -80,7 +80,7 @@ class Sweeping:
             return
         is_new = trial.results.refresh()
         self._yardstick = self._yardstick or Yardstick.of(trial.results)
-        may_be_pruned = self.sweep.table.prune and self.study.is_search(asked)  # repeats are there to be compared
+        may_be_pruned = self.sweep.table.prune and asked.is_search  # repeats are there to be compared
         shall_be_pruned = asked.shall_be_pruned or (is_new and may_be_pruned and self._prune(trial))
         if shall_be_pruned or self._num_stops:
             trial.ask_stop()
@@ -180,16 +180,16 @@ class Sweeping:
             if not one.shall_be_pruned or self._trials[one.number].is_held():
                 return one
             self._ended(self._trials[one.number], 0, is_pruned=True)
-        if sum(map(self.study.is_search, asked)) < self.sweep.num_trials:
+        if self.study.num_waiting or self.study.num_searched() < self.sweep.num_trials:
             return self.study.ask()
-        if self._working and any(self.study.is_search(one) for one in asked if one.number in self._working):
+        if self._working and any(one.is_search for one in asked if one.number in self._working):
             return None  # the best is not known yet
         return self._repeat(asked)
 
     def _repeat(self, asked: list[Asked]) -> Asked | None:
         done = reporting.placed(asked, self._trials, self._yardstick)
         for setting in best_settings(done, self.sweep.table.finalists):
-            alike = [one for one in asked if reporting.setting_of(one) == setting]
+            alike = [one for one in asked if one.setting == setting]
             for seed in self.sweep.seeds:
                 if seed not in {one.seed for one in alike}:
                     return self.study.repeat(alike[0], seed)

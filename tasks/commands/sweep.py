@@ -31,6 +31,7 @@ def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, or the folder of a sweep.")],
     on: On = "",
     status: Annotated[bool, typer.Option("--status", help="Only show what is known by now.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try the trials that have failed once more.")] = False,
 ) -> None:
     """Try many settings, stop what is surely worse, name the winner; the same command again goes on.
 
@@ -48,7 +49,7 @@ def sweep(
         if status:
             return _show(SweepDir(read.folder), Console(highlight=False))
         with _place(read, address) as place:
-            return _sweep(read, place)
+            return _sweep(read, place, retry=retry)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -74,10 +75,13 @@ def _place(read: Sweep, address: Address | None) -> Generator[Place]:
         yield OnRay(read.resources)
 
 
-def _sweep(read: Sweep, place: Place) -> int:
+def _sweep(read: Sweep, place: Place, *, retry: bool) -> int:
     with opened(read, lambda: _held_out(read)) as folder:
         say(f"sweep folder: {folder.path}; `python run.py dashboard {folder.runs}` shows it")
-        sweeping = Sweeping(read, folder, study.Study(folder.journal, read), place)
+        journal = study.Study(folder.journal, read)
+        if retry:
+            say(f"trials that have failed and are tried again: {journal.retry()}")
+        sweeping = Sweeping(read, folder, journal, place)
 
         def stop(number: int, _frame: FrameType | None) -> None:
             sweeping.stop()
@@ -90,7 +94,8 @@ def _sweep(read: Sweep, place: Place) -> int:
     if sweeping.has_given_up:
         raise TrainingError(
             f"{MAX_FAILURES} trials in a row have failed; the last one: {found.trials[-1].reason}",
-            "mend what is wrong, then run the same command again, which goes on with the next trial",
+            "mend what is wrong, then run the same command again: it goes on with the next trial, and with --retry it "
+            "tries these once more, too",
         )
     return 0
 

@@ -22,6 +22,8 @@ from examples.fake_run.verdict import rebuild_tables
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir
+from shared.sweeps.record import SweepRecord
+from shared.sweeps.sweep_dir import SweepDir
 from tests.dashboard.test_tables_shown import leave_out
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
@@ -267,6 +269,16 @@ def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished
 def test_an_empty_runs_folder_says_how_to_begin(page: AppTest) -> None:
     page.run()
     assert "python run.py demo" in page.info[0].value
+    assert not page.get("bidi_component")
+
+
+def test_a_folder_of_sweeps_without_other_runs_shows_what_they_found(page: AppTest, tmp_path: Path) -> None:
+    sweep = SweepDir(tmp_path / "runs" / "ranks")
+    sweep.path.mkdir(parents=True)
+    SweepRecord(name="ranks", state="finished", num_trials=2, space={"lora.rank": [4, 8]}).write(sweep.record)
+    page.run()
+    assert not page.exception
+    assert len(page.get("bidi_component")) == 1
 
 
 @pytest.mark.parametrize("lost", ["lost", "../etc"])

@@ -90,6 +90,7 @@ def test_a_setting_that_is_empty_is_none() -> None:
 def test_what_was_told_is_not_read_again_until_it_is_written(
     pair: list[RunDir], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "MIN_KEPT", 1)  # fewer than there are runs: all are kept nevertheless
     before = told()
     read: list[str] = []
     tell = module._tell

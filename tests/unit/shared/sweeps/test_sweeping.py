@@ -62,10 +62,19 @@ def make(tmp_path: Path) -> Callable[..., Sweep]:
     return made
 
 
-def swept(sweep: Sweep, stage: Stage, on_say: Callable[[Sweeping, str], object] | None = None) -> SweepRecord:
+def swept(
+    sweep: Sweep,
+    stage: Stage,
+    on_say: Callable[[Sweeping, str], object] | None = None,
+    *,
+    retry: bool = False,
+) -> SweepRecord:
     """To its end, or until what it says stops it."""
     with opened(sweep, lambda: ("pair-0", "pair-1")) as folder:
-        session = Sweeping(sweep, folder, study.Study(folder.journal, sweep), stage, lambda text: None)
+        journal = study.Study(folder.journal, sweep)
+        if retry:
+            journal.retry()
+        session = Sweeping(sweep, folder, journal, stage, lambda text: None)
         if on_say:
             session.say = lambda text: on_say(session, text)
         return session.run()
@@ -206,6 +215,31 @@ def test_three_failures_in_a_row_end_the_sweep_and_the_same_command_tries_what_i
     assert (found.state, states(found)) == ("failed", ["failed"] * 3)
     found = swept(make(), Stage(good_ranks))
     assert (found.state, states(found)) == ("finished", ["failed"] * 3 + ["done"])
+
+
+def test_failed_trials_are_tried_again_with_their_values_and_seeds(make: Callable[..., Sweep]) -> None:
+    swept(make(seeds="[5, 6]"), Stage(good_ranks, fails=lambda settings: 4))
+    again, bad = make(seeds="[5, 6]"), Stage(good_ranks, fails=lambda s: 4 if s["lora.rank"] == 4 else 0)
+    found = swept(again, bad, retry=True)
+    assert found.state == "finished"
+    assert states(found) == ["failed"] * 3 + ["done", "failed", "done", "done", "done", "done"]
+    ranks = [(trial.values["lora.rank"], trial.seed, trial.repeats) for trial in found.trials]
+    assert ranks[3:] == [(2, 5, None), (4, 5, None), (8, 5, None), (16, 5, None), (16, 6, 6), (8, 6, 5)]
+    whole = swept(again, Stage(good_ranks), retry=True)
+    assert states(whole) == [*states(found), "pruned"]
+    assert whole.trials[9].values == {"lora.rank": 4}
+    assert states(swept(again, Stage(good_ranks), retry=True)) == states(whole)
+
+
+def test_a_sweep_killed_after_it_had_asked_for_failed_trials_tries_them_once(make: Callable[..., Sweep]) -> None:
+    sweep = make()
+    swept(sweep, Stage(good_ranks, fails=lambda settings: 4))
+    with opened(sweep, tuple) as folder:
+        assert study.Study(folder.journal, sweep).retry() == 3
+    with opened(sweep, tuple) as folder:
+        assert study.Study(folder.journal, sweep).retry() == 3
+    found = swept(sweep, Stage(good_ranks))
+    assert states(found) == ["failed"] * 3 + ["done"] * 4
 
 
 def test_a_trial_that_was_killed_is_resumed(make: Callable[..., Sweep]) -> None:
