@@ -46,6 +46,9 @@ test-all: $(READY) ## Everything but what needs the hub
 test-gpu: $(READY) ## What needs an accelerator
 	$(BIN)/python -m pytest -m gpu
 
+bench: $(READY) ## How fast it is on this machine's processors, in a dated report and in README; 20 minutes on two quiet cores
+	$(BIN)/python benchmarks/bench.py
+
 check: $(READY) ## Format, lint, types, imports, spelling
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/ruff check $(PACKAGES)

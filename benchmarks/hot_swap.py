@@ -1,10 +1,12 @@
-"""Do 200 snapshots in one evaluator leak memory, and what does swapping one in cost? `python benchmarks/hot_swap.py`
+"""What does swapping a snapshot into the resident pipeline cost, and do 200 of them leak memory?
 
-The evaluator itself (`EvaluationLoop`, `Evaluator`, `ImageGenerator`) on the embedded model: one process evaluates the
-base model and then snapshots of random weights, as large as the demo's. Printed: resident memory after the 10th and the
-last evaluation, and the time from a file on disk to a pipeline proven to hold it, as a share of the time that drawing
-takes. The drawing is cut short (`--prompts`, `--inference-steps`) so that 200 fit into minutes; the last snapshots are
-then drawn at the demo's own length to give the share there.
+    python benchmarks/hot_swap.py               the swap beside unloading and loading, and beside loading the pipeline
+    python benchmarks/hot_swap.py --leak 200    resident memory while one process evaluates so many snapshots
+
+The evaluator's own classes on the embedded model, with snapshots of random weights, as large as the demo's. A swap is
+everything from a file on disk to a pipeline proven to hold it: digest, header, finite values, the swap, the comparison
+of every tensor in the pipeline with the file's. The three ways alternate. `--leak` cuts the drawing short (2 pictures,
+4 steps) so that 200 fit into minutes.
 """
 
 from __future__ import annotations
@@ -14,58 +16,21 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-
-import tasks
+from benchmarks.demo_run import created
+from benchmarks.demo_snapshots import Snapshots
+from benchmarks.row import Row, middle, ratio, tell
 from evaluator.__main__ import build
 from evaluator.evaluate import Evaluator
-from pocket.lessons.garments import write_concept
-from shared.config.loading import load_config
 from shared.config.schema import Config
-from shared.files.publication import publish
-from shared.launch.create import create_run
 from shared.run_folder.records.evaluation_result import EvaluationResult
-from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.families import loading
-from tasks.text_to_image.lora import lora
 
-ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "configs" / "pocket_kimono_cpu.toml"
 SETTLED = 10
-NUM_FULL = 5
-
-
-def configure(folder: Path, num_prompts: int, num_inference_steps: int) -> Config:
-    """The demo's settings, drawing less."""
-    write_concept(folder / "kimono")
-    return load_config(
-        DEMO,
-        [
-            f"run.output_dir={folder}",
-            f"data.path={folder / 'kimono'}",
-            f"evaluation.num_prompts={num_prompts}",
-            f"evaluation.num_inference_steps={num_inference_steps}",
-            "evaluation.confirm_prompts=0",
-        ],
-    )
-
-
-def publish_snapshots(run: RunDir, config: Config, count: int) -> None:
-    """Snapshots of small random weights, each its own file."""
-    model = loading.load_model(config.model, "fp32")
-    parts = lora.adapted(model, config.lora)
-    lora.attach(parts, config.lora, model.family)
-    blueprint, metadata, run_id = lora.state(parts), lora.metadata(parts), run.read_record().run_id
-    for step in range(1, count + 1):
-        generator = torch.Generator().manual_seed(step)
-        weights = {key: 0.02 * torch.randn(value.shape, generator=generator) for key, value in blueprint.items()}
-        manifest = Manifest(kind="snapshot", run_id=run_id, step=step)
-        publish(run.staging, run.snapshot(step), manifest, lambda stage, w=weights: lora.write(stage, w, metadata))
 
 
 def evaluate_all(evaluator: Evaluator, count: int) -> list[EvaluationResult]:
@@ -81,40 +46,72 @@ def evaluate_all(evaluator: Evaluator, count: int) -> list[EvaluationResult]:
     return found
 
 
-def share(results: list[EvaluationResult]) -> tuple[float, float, float]:
-    """Median seconds of a swap and of drawing, and the median of their ratios."""
-    swaps, draws = ([result.seconds[stage] for result in results] for stage in ("swap", "generate"))
-    ratios = [swap / draw for swap, draw in zip(swaps, draws, strict=True)]
-    return statistics.median(swaps), statistics.median(draws), statistics.median(ratios)
+def leak(count: int) -> None:
+    """Resident memory after the 10th and the last evaluation."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, config = created(Path(folder), 2, 4)
+        snapshots = Snapshots(run, config)
+        for step in range(1, count + 1):
+            snapshots.publish(step)
+        results = evaluate_all(build(run, config), count)
+    memory = [result.memory["process_rss_mib"] for result in results]
+    settled, last = memory[SETTLED], memory[-1]
+    print(f"| resident after snapshot {SETTLED}, MiB | {settled:.1f} |")
+    print(f"| after snapshot {count}, MiB | {last:.1f} |\n| ratio | {last / settled:.4f} |")
+    print(f"| highest after snapshot {SETTLED}, over that | {max(memory[SETTLED:]) / settled:.4f} |")
+    swaps = [result.seconds["swap"] for result in results[2:]]
+    print(f"| swap, median s | {statistics.median(swaps):.3f} |")
 
 
-def measure(folder: Path, count: int, num_prompts: int, num_inference_steps: int) -> list[EvaluationResult]:
-    """One run folder, one process."""
-    config = configure(folder, num_prompts, num_inference_steps)
-    run = create_run(config, tasks.find(config.run.task))
-    publish_snapshots(run, config, count)
-    return evaluate_all(build(run), count)
+def seconds_of_a_swap(evaluator: Evaluator, run: RunDir, step: int) -> float:
+    """From the file of this step to a pipeline that holds it."""
+    begun = time.perf_counter()
+    evaluator.evaluation.swap(run.snapshot(step))
+    return time.perf_counter() - begun
+
+
+def swaps(run: RunDir, config: Config, pairs: int) -> list[tuple[float, float, float]]:
+    """Seconds of each way: hot, unloaded before, into a pipeline that is loaded again."""
+    evaluator = build(run, config)
+    seconds_of_a_swap(evaluator, run, 1)
+    found: list[tuple[float, float, float]] = []
+    for number in range(pairs):
+        step = 1 + number % 2
+        hot = seconds_of_a_swap(evaluator, run, 3 - step)
+        begun = time.perf_counter()
+        evaluator.evaluation.swap(None)
+        unloaded = time.perf_counter() - begun + seconds_of_a_swap(evaluator, run, step)
+        begun = time.perf_counter()
+        fresh = build(run, config)
+        seconds_of_a_swap(fresh, run, step)
+        found.append((hot, unloaded, time.perf_counter() - begun))
+    return found
 
 
 def main() -> None:
     """Measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--snapshots", type=int, default=200)
-    parser.add_argument("--prompts", type=int, default=2)
-    parser.add_argument("--inference-steps", type=int, default=4)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--leak", type=int, default=0, metavar="N", help="evaluate N snapshots instead")
+    parser.add_argument("--quick", action="store_true", help="two of each")
     options = parser.parse_args()
+    if options.leak:
+        leak(options.leak)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder), options.snapshots, options.prompts, options.inference_steps)
-    with tempfile.TemporaryDirectory() as folder:
-        full = measure(Path(folder), NUM_FULL, 20, 20)
-    memory = [result.memory["process_rss_mib"] for result in results]
-    settled, last = memory[SETTLED], memory[-1]
-    print(f"| resident after snapshot {SETTLED}, MiB | {settled:.1f} |")
-    print(f"| after snapshot {options.snapshots}, MiB | {last:.1f} |\n| ratio | {last / settled:.4f} |")
-    print(f"| highest after snapshot {SETTLED}, over that | {max(memory[SETTLED:]) / settled:.4f} |")
-    for name, found in (("short", results[2:]), ("the demo's", full[2:])):
-        swap, drawing, ratio = share(found)
-        print(f"| swap, {name} drawing: median s, of s drawing, share | {swap:.3f} | {drawing:.2f} | {ratio:.2%} |")
+        run, config = created(Path(folder), 2, 4)
+        snapshots = Snapshots(run, config)
+        for step in (1, 2):
+            snapshots.publish(step)
+        found = swaps(run, config, 2 if options.quick else 10)
+    hot = [one for one, _, _ in found]
+    question = "a snapshot's file into the resident pipeline, proven"
+    tell(
+        [
+            Row(question, "loading the pipeline again", ratio([one / again for one, _, again in found], ".3f")),
+            Row(question, "unloading and loading the LoRA", ratio([one / other for one, other, _ in found])),
+            Row(question, "–", middle([1000 * one for one in hot], ".0f", " ms"), "≤ 50 ms on a GPU"),
+        ]
+    )
 
 
 if __name__ == "__main__":
