@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 import torch
-from diffusers.training_utils import free_memory
+from accelerate.utils.memory import clear_device_cache
 
 from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import is_alive, read_status
@@ -64,7 +64,7 @@ def limit(device: torch.device, trainer: float) -> float | None:
     """
     if device.type != "cuda":
         return None
-    free_memory()
+    clear_device_cache(garbage_collection=True)
     free, total = (size / MIB for size in torch.cuda.mem_get_info(device))
     others = total - free - torch.cuda.memory_reserved(device) / MIB - CONTEXT_MIB
     allowed = allowance_mib(total, others, trainer)

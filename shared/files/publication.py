@@ -15,7 +15,8 @@ import shlex
 import shutil
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,8 @@ from shared.errors import LostFileError, RunFolderError
 from shared.run_folder.records.manifest import FileEntry, Manifest
 
 MANIFEST = "manifest.json"
+FEW = 8
+"""So many files are flushed one after another, and so many at once where there are more."""
 
 
 def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Path], None]) -> bool:
@@ -85,10 +88,12 @@ def seal(stage: Path, manifest: Manifest) -> None:
     """Make every file readable and durable, then write the manifest that lists them."""
     entries: list[FileEntry] = []
     mode = stage.stat().st_mode & 0o666
-    for path in sorted(path for path in stage.rglob("*") if path.is_file()):
-        if not path.is_symlink():  # what it leads to is another program's
-            path.chmod(mode)  # safetensors leaves 0600; the folder's mode honours the umask
-            fsync(path)
+    files = sorted(path for path in stage.rglob("*") if path.is_file())
+    own = [path for path in files if not path.is_symlink()]  # what a link leads to is another program's
+    for path in own:
+        path.chmod(mode)  # safetensors leaves 0600; the folder's mode honours the umask
+    fsync_all(own)
+    for path in files:
         stat = path.stat()  # before the digest: a change meanwhile shows later
         mtime_ns = stat.st_mtime_ns if path.is_symlink() else None
         name = path.relative_to(stage).as_posix()
@@ -175,6 +180,17 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_all(paths: Sequence[Path]) -> None:
+    """Flush many files at the same time: the file system then writes them together, in a fraction of the time."""
+    if len(paths) <= FEW:
+        for path in paths:
+            fsync(path)
+        return
+    with ThreadPoolExecutor(FEW) as pool:
+        for _ in pool.map(fsync, paths):  # raises what a thread raised
+            pass
 
 
 def stage_in(staging: Path) -> Path:

@@ -33,6 +33,8 @@ from tasks.text_to_image.scoring.metric_input import MetricInput
 
 IMAGES = "images"
 """Folder of a result's pictures."""
+PNG_LEVEL = 1
+"""zlib's: a third of the time of the usual 6, for files an eighth larger (512², benchmarks/LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _write(
 
 def _save(folder: Path, result: EvaluationResult, pictures: dict[str, tuple[Job, Image.Image]]) -> None:
     for name, (job, picture) in pictures.items():
-        picture.save(folder / IMAGES / name, pnginfo=_description(result, job))
+        picture.save(folder / IMAGES / name, pnginfo=_description(result, job), compress_level=PNG_LEVEL)
 
 
 def _write_rows(path: Path, samples: Sequence[Sample]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +33,11 @@ class Place:
             (folder / "images" / "b.bin").write_text(text * 2)
 
         return publish(self.staging, self.target, Manifest(kind="snapshot", run_id="r", step=1), write or default)
+
+
+def write_many(folder: Path, number: int) -> None:
+    for one in range(number):
+        (folder / f"{one:02}.bin").write_text("x")
 
 
 @pytest.fixture
@@ -103,6 +110,36 @@ def test_files_are_durable_before_the_manifest_and_the_name_after_both(
         "fsync snapshots",
     ]
     assert order.index("fsync images") < order.index("fsync manifest.json")
+
+
+def test_many_files_are_flushed_at_the_same_time_and_all_before_the_manifest(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    two = threading.Barrier(2, timeout=10)
+
+    def fsync(path: Path) -> None:
+        if path.suffix == ".bin":
+            two.wait()
+        flushed.append(path.name)
+
+    number = 2 * (publication.FEW + 1)
+    monkeypatch.setattr(publication, "fsync", fsync)
+    assert place.publish(write=lambda folder: write_many(folder, number))
+    assert len(set(flushed[:number])) == number
+    assert flushed.index("manifest.json") == number
+
+
+def test_a_file_that_cannot_be_flushed_is_not_published(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(path: Path) -> None:
+        if path.name == "05.bin":
+            raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(publication, "fsync", fsync)
+    with pytest.raises(OSError, match="broken"):
+        place.publish(write=lambda folder: write_many(folder, publication.FEW + 1))
+    assert not place.target.exists()
+    assert list(place.staging.iterdir()) == []
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
