@@ -16,9 +16,9 @@ from urllib.parse import quote
 import psutil
 import pytest
 from hypothesis import strategies as st
+from tests.properties import EXAMPLES, holds
 
 from tests.browser.conftest import address_of, is_healthy, serve
-from tests.properties import EXAMPLES, holds
 
 SECRET = b"only-outside-the-runs-folder"
 ODD = 'ö "run" 漢'
