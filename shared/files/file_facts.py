@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from shared.files.json_text import parse_json
 from shared.files.replacing import replace_file
 
 SETTLED_SECONDS = 2.0
@@ -48,7 +49,7 @@ class Remembered(Generic[Fact]):
     def _load(self) -> dict[str, tuple[int, int, Fact]]:
         """The facts on disk; empty if the file is missing or damaged, so that files are read again."""
         try:
-            tree: Any = json.loads(self._path.read_bytes())
+            tree: Any = parse_json(self._path.read_bytes())
             return {
                 str(key): (int(size), int(changed), self._read(fact)) for key, (size, changed, fact) in tree.items()
             }

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from shared.errors import DarkroomError, RunFolderError
+from shared.files.json_text import parse_json
 from shared.files.publication import owner_lives, sha256, verify
 from shared.launch.relocation import DATA_KEYS, new_place
 from shared.launch.task import Task
@@ -226,6 +226,6 @@ def _safetensors_headers(folder: Path) -> Problems:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             try:
-                json.loads(file.read(min(length, path.stat().st_size)))
+                parse_json(file.read(min(length, path.stat().st_size)))
             except ValueError:
                 yield f"{path} has no safetensors header"

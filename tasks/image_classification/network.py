@@ -25,6 +25,7 @@ from shared.config.loading import own_settings
 from shared.config.schema import Config
 from shared.data import dataset
 from shared.errors import ModelError
+from shared.files.json_text import parse_json
 from shared.files.publication import sha256
 from shared.files.replacing import replace_file
 from tasks import data_order
@@ -95,7 +96,7 @@ def normalization(config: Config) -> Normalization:
     file = Path(place) / PREPROCESSOR if place else None
     if file is None or not file.is_file():
         return Normalization()
-    tree = json.loads(file.read_text(encoding="utf-8"))
+    tree = parse_json(file.read_text(encoding="utf-8"))
     return Normalization(tuple(tree.get("image_mean") or IMAGENET_MEAN), tuple(tree.get("image_std") or IMAGENET_STD))
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from shared.data.sources.columns import CAPTION_COLUMNS, caption_column, column, picture_column
 from shared.data.sources.table_records import by_column, delimited, read_table
 from shared.errors import DataError
+from shared.files.json_text import parse_json
 
 BOM = "\ufeff"
 
@@ -68,7 +69,7 @@ class TableText:
         return written.getvalue().removesuffix("\r\n")
 
     def _edited_json(self, row: str, caption: str) -> str:
-        record = cast("dict[str, Any]", json.loads(row))
+        record = cast("dict[str, Any]", parse_json(row))
         name = self._caption if self._caption in record else column(list(record), CAPTION_COLUMNS)
         ending = "\r" if row.endswith("\r") else ""
         return json.dumps({**record, name or self._caption: caption}, ensure_ascii=False) + ending

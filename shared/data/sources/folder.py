@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from shared.data.pictures import KINDS, OTHER_SUFFIXES, SUFFIXES
 from shared.data.sources.scan_report import ScanReport
 from shared.errors import DataError
+from shared.files.json_text import parse_json
 from shared.files.publication import MANIFEST
 
 SYSTEM_FOLDERS = frozenset(
@@ -118,7 +118,7 @@ def _made_here(folder: Path) -> str:
     ):
         return "a cache folder"
     try:
-        tree: Any = json.loads((folder / MANIFEST).read_bytes())
+        tree: Any = parse_json((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return ""
     return "published by a run" if isinstance(tree, dict) and {"kind", "run_id", "files"} <= tree.keys() else ""

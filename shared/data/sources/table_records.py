@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, cast
 from shared.data.sources.columns import Record, names_picture
 from shared.data.sources.text import read_text, why
 from shared.errors import DataError
+from shared.files.json_text import parse_json
 
 JSON_LINE = '{"file_name": "a.png", "text": "a red dress"}'
 _QUOTED = re.compile(r'"[^"]*"')
@@ -82,7 +82,7 @@ def _json_lines(path: Path, text: str) -> list[tuple[int, Record | str]]:
 
 def _object(line: str) -> Record | str:
     try:
-        return _record(json.loads(line))
+        return _record(parse_json(line))
     except ValueError as error:
         return why(error)
 
@@ -98,7 +98,7 @@ def _json_records(path: Path, text: str) -> list[Record | str]:
         DataError: it is neither.
     """
     try:
-        tree: Any = json.loads(text)
+        tree: Any = parse_json(text)
     except ValueError as error:
         raise UnreadableError(f"{path}: {why(error)}", "mend it, or write it again; it may be cut off") from None
     if isinstance(tree, dict):

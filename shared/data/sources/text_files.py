@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from shared.data.sources.names import key
 from shared.data.sources.pair import Pair, id_of
 from shared.data.sources.scan_report import CaptionPlace, ScanReport
 from shared.data.sources.text import read_text, why
+from shared.files.json_text import parse_json
 
 JSON = ".json"
 CAPTION_KEYS = ("caption", "text", "prompt", "tags")
@@ -156,7 +156,7 @@ def _json_caption(path: Path) -> str:
 
 
 def _json_object(path: Path) -> dict[str, Any]:
-    tree: Any = json.loads(read_text(path))
+    tree: Any = parse_json(read_text(path))
     return cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
 
 

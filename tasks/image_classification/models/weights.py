@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from shared.config.loading import own_settings
 from shared.config.schema import POCKET, Config
 from shared.errors import ModelError
 from shared.files.combined_digest import combined_digest
+from shared.files.json_text import parse_json
 from shared.files.publication import sha256
 from tasks.image_classification.models import architectures, pickled
 from tasks.image_classification.settings import Settings
@@ -79,7 +79,7 @@ def identify(config: Config) -> dict[str, str]:
 
 def _require_classifier(folder: Path) -> None:
     try:
-        tree = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tree = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
         kind = tree["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(

@@ -24,6 +24,7 @@ from shared.data.sources.text import read_text, why
 from shared.data.split import groups, held_out
 from shared.errors import DataError
 from shared.files.combined_digest import combined_digest
+from shared.files.json_text import parse_json
 
 ENDING = ".jsonl"
 FORMS = ("prompt and completion", "messages", "text")
@@ -219,7 +220,7 @@ def _read(file: Path, prefix: str, problems: list[str]) -> list[Example]:
     examples: list[Example] = []
     for number, line in lines:
         try:
-            record: object = json.loads(line) if isinstance(line, str) else line
+            record: object = parse_json(line) if isinstance(line, str) else line
         except ValueError as error:
             problems.append(f"{file}:{number}: {why(error)}")
             continue
@@ -243,7 +244,7 @@ def _lines(file: Path) -> list[tuple[int, Any]]:
     text = read_text(file)
     if file.suffix.lower() == ENDING:
         return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    tree: Any = json.loads(text)
+    tree: Any = parse_json(text)
     if not isinstance(tree, list):
         raise ValueError("holds no list")
     return list(enumerate(cast("list[Any]", tree), 1))

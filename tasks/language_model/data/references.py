@@ -13,6 +13,7 @@ from pathlib import Path
 from shared.config.schema import Config
 from shared.data.references import first, further, missing
 from shared.errors import RunFolderError
+from shared.files.json_text import parse_json
 from shared.files.publication import publish, verify
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
@@ -49,7 +50,7 @@ def read(folder: Path) -> list[Example]:
     found: list[Example] = []
     for line in (folder / FILE).read_text(encoding="utf-8").split("\n"):
         if line:
-            record = json.loads(line)
+            record = parse_json(line)
             example, fault = parse(record)
             if example is None:
                 raise RunFolderError(f"{folder / FILE}: {fault}", "restore it from a copy of the run")

@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as Vocabulary
 
 from shared.errors import DataError, ModelError
+from shared.files.json_text import parse_json
 from tasks.language_model.data.examples import Message
 
 VOCABULARY, CONFIG, SPECIAL, TEMPLATE = (
@@ -138,7 +139,7 @@ class Tokenizer:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 

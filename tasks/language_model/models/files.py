@@ -5,7 +5,6 @@ Of a hub id, configuration and tokenizer are fetched when a run is made, the wei
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 from shared.config.schema import POCKET, Config, ModelConfig
 from shared.errors import ModelError
 from shared.files.combined_digest import combined_digest
+from shared.files.json_text import parse_json
 from shared.files.publication import sha256
 from tasks.language_model.data import tokenizer
 
@@ -98,7 +98,7 @@ def identify(config: Config, digest: Callable[[Path], str] = sha256) -> dict[str
 
 def _description(folder: Path) -> dict[str, Any]:
     try:
-        tree = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tree = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
         names = [str(name) for name in tree.get("architectures") or []]
         kind = str(tree["model_type"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

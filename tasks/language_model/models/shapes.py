@@ -6,13 +6,13 @@ kind: attention with four matrices, a feed-forward layer with two or three.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.files.json_text import parse_json
 from tasks.language_model.models.files import ModelFiles
 
 PLAIN = frozenset(
@@ -102,7 +102,7 @@ def _tensors(file: Path) -> Iterator[tuple[str, list[int]]]:
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
-            tree: dict[str, Any] = json.loads(opened.read(min(length, file.stat().st_size)))
+            tree: dict[str, Any] = parse_json(opened.read(min(length, file.stat().st_size)))
     except (OSError, ValueError):
         return
     for name, entry in tree.items():

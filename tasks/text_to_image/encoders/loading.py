@@ -7,7 +7,6 @@ time. Only safetensors are read and no foreign code runs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from shared.errors import ModelError
 from shared.files.combined_digest import combined_digest
+from shared.files.json_text import parse_json
 from shared.files.publication import sha256
 from tasks.text_to_image.encoders import optional
 from tasks.text_to_image.encoders.efficientnet_lite0 import network as efficientnet_lite0
@@ -67,7 +67,7 @@ def record_of(source: str, folder: Path, weights: list[Path]) -> EncoderRecord:
 def _is_readable_by_transformers(folder: Path) -> bool:
     """False when there are no weights in its format, or the repository asks for its own code to be run."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return any(folder.glob(WEIGHTS[0])) and "auto_map" not in config

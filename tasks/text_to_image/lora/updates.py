@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from shared.errors import ModelError
 from tasks.text_to_image.lora import lora
-from tasks.text_to_image.models.lora_file import LoraFile, Module
+from tasks.text_to_image.models.lora_file import UNREADABLE, LoraFile, Module
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ def shaped(path: object, name: str, update: Update, weight: Sequence[int]) -> Up
 def _tensors(file: LoraFile) -> dict[str, dict[str, torch.Tensor]]:
     try:
         return {part: safetensors.torch.load(place.read_bytes()) for part, place in file.places.items()}
-    except (OSError, SafetensorError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise ModelError(f"{file.path} cannot be read: {error}", "download or copy it again") from None
+    except KeyError as error:  # so torch's reader of safetensors says it
+        raise ModelError(f"{file.path} has numbers of an unknown precision: {error}", "convert the file") from None
 
 
 def _computable(value: torch.Tensor) -> torch.Tensor:

@@ -10,9 +10,9 @@ for each part of the model, or an archive of them. Only safetensors are read.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from shared.config import targets
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError
 from shared.files.combined_digest import combined_digest
+from shared.files.json_text import parse_json
 from shared.run_folder.records.run_record import InitialLora
 from tasks.text_to_image.families.family import COMFYUI_PREFIX, Family
 from tasks.text_to_image.families.known import FAMILIES, usual
@@ -36,8 +37,8 @@ PEFT_PREFIX = "base_model.model."
 METADATA = "lora_adapter_metadata"
 """Where diffusers keeps PEFT's configuration of each part, as JSON."""
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
-MAX_HEADER_BYTES = 100_000_000
-"""The library's own limit."""
+MAX_HEADER_BYTES = 16_000_000
+"""That of a LoRA on every layer of a large model has one megabyte. Python needs 20 times as much to read it."""
 HALF = re.compile(
     r"(.+?)\.(?:(lora_A|lora_B|lora_down|lora_up|lora(?:_linear_layer)?\.(?:down|up))\.(?:default\.)?weight"
     r"|(lora_[AB]))"
@@ -46,6 +47,8 @@ PROCESSOR = re.compile(r"(.+?)\.(?:processor\.)?to_(q|k|v|out)_lora\.(down|up)\.
 """As diffusers wrote them when its LoRA layers belonged to attention processors; a denoiser alone had no prefix."""
 ALPHA = re.compile(r"(.+)\.alpha")
 MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?:default\.)?weight)?")
+UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+"""What a file, or one in an archive that is damaged, encrypted or packed in another way, raises when it is read."""
 WANTED = "give a LoRA of diffusers or kohya (.safetensors), or PEFT's folders or a .zip of them"
 
 
@@ -241,11 +244,13 @@ def _places(path: Path) -> dict[str, Place]:
         raise _pickle(path)
     if path.is_file() and path.suffix != ".zip":
         return {"": path}
+    if not path.is_file() and not path.is_dir():
+        raise ConfigError(f"{path} is neither a file nor a folder", WANTED)
     try:
         root: Place = path if path.is_dir() else zipfile.Path(path)
         places = _in_folder(root)
         names = sorted(place.name for place in root.iterdir())
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", WANTED) from None
     if places:
         return places
@@ -290,15 +295,29 @@ def header(place: Place) -> tuple[Tensors, dict[str, str]]:
         if size == 0 or (text.startswith(b"{") and len(text) < length):
             told = f"has {size} bytes, its header alone has {length}" if size else "is empty"
             raise ConfigError(f"{place} {told}", "download or copy it again")
-        tree: Any = json.loads(text)
-        metadata: dict[str, str] = tree.pop("__metadata__", {})
-        tensors = {str(name): TensorShape(tuple(entry["shape"]), entry["dtype"]) for name, entry in tree.items()}
-        end = 8 + length + max((entry["data_offsets"][1] for entry in tree.values()), default=0)
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, zipfile.BadZipFile):
+        tree: Any = parse_json(text)
+        metadata = _metadata(tree.pop("__metadata__", None) or {})
+        tensors = {str(name): _shape(entry) for name, entry in tree.items()}
+        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in tree.values()), default=0)
+    except (*UNREADABLE, ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError):
         raise ConfigError(f"{place} is no safetensors file", WANTED) from None
     if end != size:
         raise ConfigError(f"{place} has {size} bytes, its header says {end}", "download or copy it again")
     return tensors, metadata
+
+
+def _metadata(tree: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in tree.values()):
+        raise ValueError("metadata is text")
+    return tree
+
+
+def _shape(entry: dict[str, Any]) -> TensorShape:
+    shape, dtype = cast("list[Any]", entry["shape"]), entry["dtype"]
+    are_sides = type(shape) is list and all(type(side) is int and side >= 0 for side in shape)
+    if not are_sides or not isinstance(dtype, str):
+        raise ValueError("no shape, or no precision")
+    return TensorShape(tuple(shape), dtype)
 
 
 def _form(path: Path, tensors: Tensors) -> Format:
@@ -315,7 +334,7 @@ def _unknown(path: Path, held: str) -> ConfigError:
 
 def _diffusers_settings(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        return dict(json.loads(metadata.get(METADATA, "{}")))
+        return dict(parse_json(metadata.get(METADATA, "{}")))
     except (ValueError, TypeError):
         raise ConfigError(f"{path} has {METADATA} that cannot be read", WANTED) from None
 
@@ -325,8 +344,8 @@ def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
     for part, place in places.items():
         config = cast("Place", place.parent) / PEFT_CONFIG
         try:
-            tree: dict[str, Any] = dict(json.loads(config.read_text(encoding="utf-8")))
-        except (OSError, KeyError, ValueError, TypeError):
+            tree: dict[str, Any] = dict(parse_json(config.read_text(encoding="utf-8")))
+        except (*UNREADABLE, KeyError, ValueError, TypeError):
             raise ConfigError(f"{config} cannot be read", f"restore {config}: it has the rank and alpha") from None
         if tree.get("peft_type") != "LORA":
             raise ConfigError(f"{config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)
@@ -358,10 +377,22 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
             f"{path} {_kind(strange)}: it holds {strange[0]}{more}",
             "give a plain LoRA: LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
         )
+    _require_matrices(path, keys, tensors)
     return {
         name: Module(_part(form, name), parts, tensors[parts["A"][0]][parts["A"][1]].shape)
         for name, parts in keys.items()
     }
+
+
+def _require_matrices(path: Path, keys: dict[str, dict[str, tuple[str, str]]], tensors: dict[str, Tensors]) -> None:
+    for parts in keys.values():
+        for what, (place, key) in parts.items():
+            found = tensors[place][key]
+            is_one = found.count == 1 if what == "alpha" else what == "magnitude" or len(found.shape) >= 2
+            if not is_one or not found.count:
+                raise ConfigError(
+                    f"{path} is damaged: {key} has the shape {list(found.shape)}", "download or copy it again"
+                )
 
 
 def _kind(keys: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Generator, Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, cast
 from safetensors import SafetensorError, safe_open
 
 from shared.errors import ModelError
+from shared.files.json_text import parse_json
 
 BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 
@@ -84,7 +84,7 @@ def sampled_digest(path: Path) -> str:
             length = int.from_bytes(file.read(8), "little")
             header = file.read(min(length, path.stat().st_size))
             digest.update(header)
-            tensors = {name: tensor for name, tensor in json.loads(header).items() if name != "__metadata__"}
+            tensors = {name: tensor for name, tensor in parse_json(header).items() if name != "__metadata__"}
             for _, tensor in sorted(tensors.items()):
                 first, end = tensor["data_offsets"]
                 for start in (first, (first + end) // 2, max(first, end - SAMPLED_BYTES)):
