@@ -8,7 +8,7 @@ TRACKERS := .venv-trackers
 PACKAGES := trainer evaluator dashboard shared tasks pocket darkroom run.py tests examples benchmarks docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup trackers demo docs test test-all test-gpu check fix bench
+.PHONY: help setup trackers demo docs test test-all test-gpu chaos check fix bench
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ test-gpu: $(READY) ## What needs an accelerator
 
 bench: $(READY) ## How fast it is on this machine's processors, in a dated report and in README; 20 minutes on two quiet cores
 	$(BIN)/python benchmarks/bench.py
+
+MINUTES ?= 10
+SEED ?= 1
+
+chaos: $(READY) ## A run whose programs are killed and whose files are damaged at random; MINUTES=10 SEED=1
+	$(BIN)/python benchmarks/chaos.py --minutes $(MINUTES) --seed $(SEED)
 
 check: $(READY) ## Format, lint, types, imports, spelling
 	$(BIN)/ruff format --check $(PACKAGES)

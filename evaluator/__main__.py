@@ -9,10 +9,11 @@ did not suffice), 5 the base model cannot be loaded or the device is missing: tr
 
 from __future__ import annotations
 
-from shared import interruption
+from shared import interruption, stacks
 
 if __name__ == "__main__":
     interruption.end_at_once()
+    stacks.print_when_asked()
 
 import argparse
 import contextlib

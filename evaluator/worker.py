@@ -87,7 +87,7 @@ class Worker:
             yield True
             return
         self.status.update(message=f"waits for the card: {message}")
-        with card_turns.held(self.run, name, self.goes_on) as mine:
+        with card_turns.held(self.run, name, self._may_wait) as mine:
             self.status.update(message=message)
             if mine:
                 evaluation.wake()
@@ -95,6 +95,11 @@ class Worker:
                 yield mine
             finally:
                 evaluation.rest()
+
+    def _may_wait(self) -> bool:
+        """Asked again and again, which counts as work: the trainer may load for long before it leaves the card."""
+        self.status.update()
+        return self.goes_on()
 
     def _evaluator_for(self, work: Work) -> Evaluator | None:
         answered = [

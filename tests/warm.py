@@ -106,7 +106,9 @@ def execute(module: str, argv: list[str], prelude: str = "") -> NoReturn:
 
 
 class Forked(subprocess.Popen):
-    """`subprocess.Popen` that starts programs with torch in them by a fork of this process, and others as ever."""
+    """`subprocess.Popen` that starts programs with torch in them by a fork of this process, and others as ever.
+
+    `WARM_PRELUDE` in the environment is code that the forked ones execute first."""
 
     def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *others):
         _, _, _, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_, new_session, _ = others
@@ -121,7 +123,7 @@ class Forked(subprocess.Popen):
                     os.dup2(descriptor, target)
             os.closerange(3, MAX_DESCRIPTORS)
             as_new(cwd, env)
-            execute(args[2], args[3:])
+            execute(args[2], args[3:], os.environ.get("WARM_PRELUDE", ""))
         self.pid, self._child_created = pid, True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 

@@ -109,6 +109,7 @@ def in_run(run: RunDir, now: datetime) -> list[Alert]:
         *ended_badly(importer, is_alive(importer), run),
         *(alert for slot, status in evaluators.items() for alert in ended_badly(status, slot in evaluating, run, slot)),
         *stalled(last, usual, trainer, is_alive(trainer), now),
+        *notices(read_status(run, "supervisor")),
         *not_finite(steps, losses),
         *low_disk(shutil.disk_usage(run.path).free),
         *overfitting(run.read_best(), _column(validation, "step"), _column(validation, "held_out_loss")),

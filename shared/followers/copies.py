@@ -21,6 +21,7 @@ from shared.files import publication
 from shared.files.publication import MANIFEST
 from shared.files.replacing import replace_file
 from shared.followers.follower import is_over
+from shared.run_folder.checkpoints import DAMAGED
 from shared.run_folder.run_dir import RunDir, open_run, step_name, steps_in
 
 LEFT_OUT = ("processes", "control")
@@ -258,8 +259,15 @@ def whole_rows(file: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1] if file.suffix in GROWING else content
 
 
+def is_set_aside(folder: Path) -> bool:
+    """Whether what is in it no longer counts: it was damaged, and is copied as it is."""
+    return folder.name == "quarantine" or folder.name.startswith(f"{DAMAGED}-")
+
+
 def published_in(folder: Path) -> Iterator[Path]:
     """Published folders in a folder, itself among them; what is inside one belongs to it."""
+    if is_set_aside(folder):
+        return
     if (folder / MANIFEST).is_file():
         yield folder
         return
@@ -272,6 +280,8 @@ def loose_files_in(part: Path) -> Iterator[Path]:
     """Files outside published folders."""
     if part.is_file():
         yield part
+    elif is_set_aside(part):
+        yield from sorted(path for path in part.rglob("*") if path.is_file() and not path.is_symlink())
     elif part.is_dir() and not (part / MANIFEST).is_file():
         for inner in sorted(part.iterdir()):
             if not inner.name.startswith("."):

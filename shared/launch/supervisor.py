@@ -1,8 +1,8 @@
 """Starts the three programs of a run, watches them, and ends them in the right order.
 
 Trainer done → evaluator evaluates what is left → dashboard last. A dead evaluator or dashboard is started again while
-it makes progress; training never waits for either. A stop is asked of the trainer; children die with the supervisor
-because it holds the other end of their standard input.
+it makes progress; training never waits for either. A trainer or evaluator that hangs is ended and started again. A stop
+is asked of the trainer; children die with the supervisor because it holds the other end of their standard input.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import psutil
 
+from shared import stacks
 from shared.config.schema import Config
 from shared.followers import trackers
 from shared.launch import end_signals, parent_watch
 from shared.launch.fleet import Fleet
+from shared.launch.hang_watch import Hang, HangWatch
 from shared.launch.left import left, named
 from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
-from shared.run_folder.heartbeat import hold_role, read_status, read_statuses
+from shared.run_folder.heartbeat import Status, hold_role, read_status, read_statuses
 from shared.run_folder.pending import at_other_strengths, left_to_evaluate, unconfirmed, unevaluated, without_average
 from shared.run_folder.records.process_status import Role
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import listed
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_RESTARTS = 3
@@ -47,6 +50,10 @@ LAST_LINES = 20
 CONTINUED = " " * 7
 """How the further lines of an error begin."""
 END_SIGNALS = {"evaluator": signal.SIGINT}  # TERM would let it evaluate all that is left
+KILL_SECONDS = 10.0
+"""For a process to end after KILL. One that waits for a drive or a driver takes longer."""
+STACKS_SECONDS = 1.0
+"""For a program to print where it is."""
 PERMANENT = frozenset({2, 5})  # exit codes of errors a restart cannot cure
 
 Say = Callable[[str], None]
@@ -94,10 +101,16 @@ class Supervisor:
     _signals: list[str] = field(default_factory=list[str])
     _failures: dict[str, int] = field(default_factory=dict[str, int])
     _stopped_early: bool = False
+    _status: Status | None = None
+
+    def __post_init__(self) -> None:
+        """The watch keeps what it has seen."""
+        self._hangs = HangWatch(self.run, self.config.run.hang_seconds, self.config.evaluation.rescan_seconds)
 
     def supervise(self) -> int:
         """Train, evaluate and show; returns the exit code: the trainer's, else the evaluator's."""
         with hold_role(self.run, "supervisor") as status:
+            self._status = status
             for number in end_signals.ending():
                 signal.signal(number, self._on_signal)
             try:
@@ -137,7 +150,7 @@ class Supervisor:
         return python_module("trainer", self.run.path, *alone)
 
     @property
-    def _maker(self) -> str:
+    def _maker(self) -> Role:
         """The program that makes the snapshots."""
         return "importer" if self.importer else "trainer"
 
@@ -158,19 +171,21 @@ class Supervisor:
 
     def _until_trained(self) -> int:
         """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
-        trainer = self._children[self._maker].process
         num_stops = 0
-        while (code := trainer.poll()) is None:
+        while (code := self._children[self._maker].process.poll()) is None:
             self._pause()
             self._keep_up("evaluator", "dashboard", *self._trackers)
             num_stops += self._forward_stop()
+            self._end_what_hangs("evaluator")
+            if not num_stops:
+                self._end_what_hangs(self._maker)
         if code == -signal.SIGTERM and num_stops == 1:
             self._stopped_early = True
             self.say("stopped before the first LoRA was taken" if self.importer else "stopped before training began")
             return 0
-        if code:
+        if code and self._maker not in self._failures:
             self.say(f"the {self._maker} ended with code {code}: {self._last_words(self._maker)}")
-        else:
+        elif not code:
             self._say_why_it_stopped()
         return code if code >= 0 else 1
 
@@ -202,6 +217,7 @@ class Supervisor:
                 self._keep_up("evaluator")
             self._pause_after_training()
             self._keep_up("dashboard", *self._trackers)
+            self._end_what_hangs("evaluator")
         if rest := left(self.run):
             self.say(f"not evaluated: {rest}; run the same command again to evaluate them")
 
@@ -295,8 +311,7 @@ class Supervisor:
 
     def _start_again(self, child: Child, code: int) -> None:
         name = child.name
-        kinds = (self.run.evaluations, self.run.confirmations, *self.run.strengths.glob("*"))
-        progress = sum(len(steps_in(folder)) for folder in kinds)
+        progress = self._progress(name)
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
             self._failures[name] = code if code > 0 else 1
@@ -307,6 +322,40 @@ class Supervisor:
         self.say(f"the {name} ended with code {code}; starting it again")
         child.process.close()
         self._start(name, child.command, restarts=child.restarts + 1, progress=progress)
+
+    def _progress(self, name: str) -> int:
+        """What has been done: a program that is started again and again without more of it is given up."""
+        if name == "trainer":
+            return max(listed(self.run.train_csv), default=0)
+        kinds = (self.run.evaluations, self.run.confirmations, *self.run.strengths.glob("*"))
+        return sum(len(steps_in(folder)) for folder in kinds)
+
+    def _end_what_hangs(self, role: Role) -> None:
+        """End a program that hangs, and start it again; those of a cluster are its own to watch."""
+        child = self._children.get(role)
+        is_here = not (self.trains_on if role == "trainer" else self.fleet.on)
+        if child and is_here and role not in self._failures and child.process.poll() is None:
+            hang = self._hangs.look(role, child.process.pids)
+            if hang:
+                self._end_hung(child, role, hang)
+
+    def _end_hung(self, child: Child, role: Role, hang: Hang) -> None:
+        """Its stacks go to its log first. The trainer resumes from its last checkpoint."""
+        asked = [stacks.ask(pid) for pid in child.process.pids]
+        time.sleep(STACKS_SECONDS if any(asked) else 0.0)
+        where = f"; where it hung is in {self.run.logs / f'{role}.log'}" if any(asked) else ""
+        text = f"the {role} {hang}, so it is ended{where}"
+        self.say(text)
+        if self._status:
+            self._status.notice(text)
+        self._end([child])
+        self._hangs.forget(role)
+        if child.process.pids:
+            self.say(
+                f"the {role} cannot be ended: it waits for a drive or a driver; end it by hand, or restart the machine"
+            )
+        else:
+            self._start_again(child, child.process.poll() or 0)
 
     def _start(self, name: str, command: list[str], restarts: int = 0, progress: int = 0) -> None:
         with (self.run.logs / f"{name}.log").open("ab") as log:
@@ -333,18 +382,20 @@ class Supervisor:
         return child_environment(self.run) | admission
 
     def _end_all(self) -> None:
-        """A signal, a grace period, KILL: for every process we started and what those started."""
-        living = [child for child in self._children.values() if child.process.poll() is None]
-        tree = [process for child in living for process in _tree(child.process.pids)]
-        for child in living:
-            child.process.send_signal(END_SIGNALS.get(child.name, signal.SIGTERM))
-        _, left = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
-        for process in left:
-            process.kill()
-        for child in living:
-            child.process.wait()
+        """Every process we started and what those started."""
+        self._end([child for child in self._children.values() if child.process.poll() is None])
         if self._listener:
             self._listener.close()
+
+    def _end(self, children: Sequence[Child]) -> None:
+        """A signal, a grace period, KILL."""
+        tree = [process for child in children for process in _tree(child.process.pids)]
+        for child in children:
+            child.process.send_signal(END_SIGNALS.get(child.name, signal.SIGTERM))
+        for process in _wait(children, tree, GRACE_SECONDS):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _wait(children, tree, KILL_SECONDS)
 
     def _last_words(self, name: str) -> str:
         """The errors and hints a program left in its log since it was started, or where to read more."""
@@ -405,3 +456,22 @@ def _tree(pids: Iterable[int]) -> list[psutil.Process]:
             process = psutil.Process(pid)
             processes += [process, *process.children(recursive=True)]
     return processes
+
+
+def _wait(children: Sequence[Child], tree: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Until all of them have ended, for so long; those that are left. psutil does not wait for our own
+    children: it would keep their exit codes to itself."""
+    deadline = time.monotonic() + seconds
+    while True:
+        ended = [child.process.poll() is not None for child in children]  # later than as a zombie, by its threads
+        left = [process for process in tree if _runs(process)]
+        if (all(ended) and not left) or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

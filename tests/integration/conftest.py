@@ -98,13 +98,16 @@ def alive(process: psutil.Process) -> bool:
 
 @pytest.fixture
 def start_run(warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path) -> Generator[Starter]:
-    """Starts `run.py train CONFIG --no-dashboard`; what is left of it at the end of the test is killed."""
+    """Starts `run.py train CONFIG --no-dashboard`; what is left of it at the end of the test is killed.
+
+    prelude, inner_prelude: code that `run.py` and its programs execute first.
+    """
     started: list[Command] = []
 
-    def start(name: str = "run", **sections: dict[str, object]) -> Command:
+    def start(name: str = "run", prelude: str = "", inner_prelude: str = "", **sections: dict[str, object]) -> Command:
         config = write_config(tmp_path, name, tiny_model, pictures, sections)
-        log = tmp_path / f"{name}.log"
-        program = warm.start("run", "train", config, "--no-dashboard", log=log)
+        log, inside = tmp_path / f"{name}.log", {"WARM_PRELUDE": inner_prelude}
+        program = warm.start("run", "train", config, "--no-dashboard", log=log, prelude=prelude, environment=inside)
         started.append(Command(program, RunDir(tmp_path / "runs" / name), log))
         return started[-1]
 

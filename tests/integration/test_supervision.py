@@ -26,6 +26,33 @@ LONG: dict[str, dict[str, object]] = {
 }
 SLOWLY_EVALUATED: dict[str, dict[str, object]] = {**LONG, "evaluation": {"num_inference_steps": 20}}
 
+WAIT_FOR_EVER = """
+import threading
+from pathlib import Path
+mark = Path({mark!r})
+def wait_for_ever():
+    if not mark.exists():
+        mark.touch()
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire()
+"""
+HANG_ONCE = {
+    "trainer": WAIT_FOR_EVER
+    + """
+from trainer.learner import Learner
+update = Learner.update
+Learner.update = lambda self: (wait_for_ever() if self.step == 4 else None, update(self))[1]
+""",
+    "evaluator": WAIT_FOR_EVER
+    + """
+from evaluator.evaluate import Evaluator
+evaluate = Evaluator.evaluate
+Evaluator.evaluate = lambda self, step, **more: (wait_for_ever() if step else None, evaluate(self, step, **more))[1]
+""",
+}
+"""What its programs execute first: the first time that one comes so far, it waits for a lock that it holds."""
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> Command:
@@ -134,6 +161,25 @@ def test_a_killed_run_py_takes_its_programs_with_it_and_the_same_command_goes_on
     assert steps_of(run.metrics_csv) == sorted({0, 45, 90, last})
     assert check(run) == []
     assert again.left() == []
+
+
+@pytest.mark.parametrize("role", ["trainer", "evaluator"])
+def test_a_program_that_hangs_is_ended_and_the_run_ends_well(start_run: Starter, tmp_path: Path, role: str) -> None:
+    """F11: a lock that is never released, which no signal to end reaches."""
+    hang = HANG_ONCE[role].format(mark=str(tmp_path / "hung"))
+    soon = "from shared.launch import hang_watch, supervisor\nsupervisor.GRACE_SECONDS, hang_watch.FACTOR = 0.5, 2.0\n"
+    command = start_run(prelude=soon, inner_prelude=hang, run={"hang_seconds": 4.0 if role == "trainer" else 1.0})
+    assert command.wait() == 0, command.output()
+    run, text = command.run, " ".join(command.log.read_text(encoding="utf-8").split())
+    assert f"• the {role} has done nothing for " in text
+    assert f"so it is ended; where it hung is in {run.logs / f'{role}.log'}" in text
+    assert "in wait_for_ever" in (run.logs / f"{role}.log").read_text(encoding="utf-8")
+    assert f"the {role} ended with code -9; starting it again" in text
+    assert steps_of(run.train_csv) == [1, 2, 3, 4, 5, 6]
+    assert steps_of(run.metrics_csv) == [0, 2, 4, 6]
+    assert all(row["status"] == "ok" for row in read_rows(run.metrics_csv))
+    assert check(run) == []
+    assert command.left() == []
 
 
 def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.config.resume_rule import Rule
-from shared.config.sections.base import Section
+from shared.config.sections.base import OrFalse, Section
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RUN_NAME_RULE = "may have the letters a to z, digits, '.', '_' and '-', 100 at most, and begins with a letter or digit"
@@ -43,6 +43,12 @@ class RunConfig(Section):
         pattern=r"^https?://\S+$",
         description="Address that run.py posts JSON to when the run ends, fails or first needs attention; Slack and "
         "Mattermost show its `text`.",
+    )
+    hang_seconds: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.SESSION] = Field(
+        default=600.0,
+        description="A trainer or evaluator that finishes no work for so long is ended and started again by run.py; "
+        "`false`: never. The first step, an evaluation and a save may take six times as long, loading and downloading "
+        "36 times, and anything ten times what it has taken in this run (docs/reliability.md).",
     )
     trackers: Annotated[tuple[str, ...], Rule.SESSION] = Field(
         default=(),

@@ -7,10 +7,11 @@ why.
 
 from __future__ import annotations
 
-from shared import interruption
+from shared import interruption, stacks
 
 if __name__ == "__main__":
     interruption.end_at_once()
+    stacks.print_when_asked()
 
 import argparse
 import contextlib

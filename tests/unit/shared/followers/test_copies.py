@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from run import app
 from shared.files.publication import publish, remove, verify
 from shared.followers.copies import MARK, Copying
+from shared.launch import quarantine
+from shared.run_folder import checkpoints
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
@@ -206,3 +208,20 @@ def test_a_copy_is_copied_back_to_an_empty_place(run: RunDir, tmp_path: Path) ->
     done = CliRunner().invoke(app, ["copy", str(there), str(back.path)])
     assert (done.exit_code, check(back)) == (0, [])
     assert CliRunner().invoke(app, ["copy", str(tmp_path / "nowhere"), str(tmp_path / "x")]).exit_code == 2
+
+
+def test_what_was_damaged_and_set_aside_is_copied_as_it_is(run: RunDir, tmp_path: Path) -> None:
+    for step in (4, 6):
+        save(run, step)
+    (run.checkpoint(6) / "weights").write_bytes(b"cut")
+    checkpoints.move_aside(run, 6, checkpoints.DAMAGED)
+    (run.snapshot(4) / "weights").write_bytes(b"cut")
+    there = RunDir(tmp_path / "drive" / "run")
+    copying = Copying(run, there.path)
+    assert len(copying.once().damaged) == 1, "the damaged snapshot counts, the checkpoint does not"
+    assert next(one.path for one in quarantine.repair(run)) == "snapshots/step-00000004"
+    assert copying.once().damaged == []
+    for path in [*run.path.glob("quarantine/*/snapshots/*/*"), *run.checkpoints.glob("damaged-*/*")]:
+        assert (there.path / path.relative_to(run.path)).read_bytes() == path.read_bytes()
+    assert len(list(there.path.rglob("weights"))) == 6
+    assert problems(there) == []

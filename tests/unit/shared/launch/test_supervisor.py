@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.files.publication import publish
-from shared.followers import trackers
-from shared.launch import supervisor
+from shared.followers import alerts, trackers
+from shared.launch import hang_watch, supervisor
 from shared.launch.listener import Listener
 from shared.launch.supervisor import ROOT, Supervisor, child_environment
-from shared.run_folder import requests
+from shared.run_folder import heartbeat, requests
 from shared.run_folder.heartbeat import read_status, vacant
 from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.run_dir import RunDir
 from tests.conftest import RunMaker
 
 
@@ -221,3 +224,112 @@ def test_the_trainer_is_told_when_no_evaluator_shares_its_machine(
     programs: dict[str, Any] = {"trains_on": trains_on, "with_evaluator": with_evaluator}
     whole = Supervisor(run, run.read_config(), lambda _: None, lambda: None, lambda _: None, **programs)
     assert ("--alone" in whole._trainer) is not with_evaluator
+
+
+HANGS = """
+import os, signal, sys, time
+from pathlib import Path
+from shared import stacks
+from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.run_dir import RunDir
+stacks.print_when_asked()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def waits_for_ever():
+    time.sleep(600)
+
+tries = Path({tries!r})
+with hold_role(RunDir(Path({run!r})), {role!r}) as status, tries.open("a") as file:
+    file.write(str(os.getpid()) + " ")
+    file.flush()
+    status.update("training", step=2)
+    if len(tries.read_text().split()) <= {number}:
+        waits_for_ever()
+    time.sleep({then})
+    status.update("finished")
+"""
+
+
+@pytest.fixture
+def hanging(
+    supervise: Callable[..., list[str]], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, list[str], RunDir]]:
+    """Supervise a trainer that hangs so many times; the exit code, what was said, the run."""
+    assert supervise
+
+    def start(
+        number: int, hang_seconds: float | bool = 0.4, then: float = 0.0, meanwhile: Callable[[], object] = bool
+    ) -> tuple[int, list[str], RunDir]:
+        monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.2)
+        monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.1)
+        monkeypatch.setattr(hang_watch, "FIRST_STEP", 1.0)
+        monkeypatch.setitem(hang_watch.ALLOWANCES, None, 60.0)
+        run, said = make_paper_run("hanging", run={"hang_seconds": hang_seconds}), list[str]()
+        program = HANGS.format(
+            run=str(run.path), tries=str(tmp_path / "tries"), role="trainer", number=number, then=then
+        )
+        monkeypatch.setitem(FAKES, "trainer", program)
+        programs: dict[str, Any] = {"with_dashboard": False, "with_evaluator": False}
+        whole = Supervisor(
+            run, run.read_config(), said.append, lambda: meanwhile() and None, lambda _: None, **programs
+        )
+        return whole.supervise(), said, run
+
+    return start
+
+
+def hangs(said: list[str]) -> list[str]:
+    """What is said of programs that are ended or started again."""
+    return [text for text in said if "has done nothing" in text or "again" in text]
+
+
+def test_a_trainer_that_hangs_says_where_is_ended_and_started_again(
+    hanging: Callable[..., tuple[int, list[str], RunDir]], tmp_path: Path
+) -> None:
+    """F11: it does not even hear SIGTERM."""
+    code, said, run = hanging(1)
+    assert code == 0
+    log = run.logs / "trainer.log"
+    assert said[0].startswith("the trainer has done nothing for ")
+    assert said[0].endswith(f" s (training at step 2), so it is ended; where it hung is in {log}")
+    assert said[1] == "the trainer ended with code -9; starting it again"
+    assert "in waits_for_ever" in log.read_text()
+    assert len((tmp_path / "tries").read_text().split()) == 2
+    status = read_status(run, "supervisor")
+    assert status
+    assert status.notices == (said[0],)
+    assert said[0] in [str(alert) for alert in alerts.in_run(run, datetime.now(UTC))]
+
+
+def test_a_trainer_that_hangs_again_and_again_at_one_step_is_given_up(
+    hanging: Callable[..., tuple[int, list[str], RunDir]], tmp_path: Path
+) -> None:
+    code, said, _ = hanging(99, hang_seconds=0.2)
+    assert code == 1
+    assert said[-1].startswith("the trainer ended with code -9 and is not started again: ")
+    pids = [int(pid) for pid in (tmp_path / "tries").read_text().split()]
+    assert len(pids) == 1 + supervisor.MAX_RESTARTS
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_a_trainer_that_is_stopped_for_longer_than_the_limit_goes_on(
+    hanging: Callable[..., tuple[int, list[str], RunDir]], tmp_path: Path
+) -> None:
+    tries, times = tmp_path / "tries", list[float]()
+
+    def hold() -> None:
+        if not times and tries.exists() and tries.read_text():
+            os.kill(int(tries.read_text()), signal.SIGSTOP)
+            times.append(time.monotonic() + 2.0)
+        elif len(times) == 1 and time.monotonic() > times[0]:
+            os.kill(int(tries.read_text()), signal.SIGCONT)
+            times.append(0.0)
+
+    code, said, _ = hanging(0, hang_seconds=1.0, then=0.5, meanwhile=hold)
+    assert (code, hangs(said)) == (0, [])
+    assert len(times) == 2
+
+
+def test_where_the_setting_is_false_nothing_is_ended(hanging: Callable[..., tuple[int, list[str], RunDir]]) -> None:
+    code, said, _ = hanging(0, hang_seconds=False, then=1.5)
+    assert (code, hangs(said)) == (0, [])
