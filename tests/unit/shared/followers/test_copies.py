@@ -224,4 +224,3 @@ def test_what_was_damaged_and_set_aside_is_copied_as_it_is(run: RunDir, tmp_path
     for path in [*run.path.glob("quarantine/*/snapshots/*/*"), *run.checkpoints.glob("damaged-*/*")]:
         assert (there.path / path.relative_to(run.path)).read_bytes() == path.read_bytes()
     assert len(list(there.path.rglob("weights"))) == 6
-    assert problems(there) == []
