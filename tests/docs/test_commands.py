@@ -59,6 +59,7 @@ LEFT = {
     "docker run": DAEMON,
     "export": "sets a variable of the shell",
     "hf download": NETWORK,
+    "make chaos": "takes ten minutes; a short one is run in tests/integration/test_chaos.py",
     "make fix": "changes the files of the clone",
     "make trackers": NETWORK,
     "python -m examples.kanji.reading": "needs packages of Debian's, and a run of the kanji demo",
