@@ -57,9 +57,14 @@ def open_reader(name: str) -> RunReader:
     """The reader of a run, the same for all viewers.
 
     Raises:
-        RunFolderError: the folder is gone, damaged, or written by a newer version.
+        RunFolderError: the folder is gone, damaged, or written by a newer version; or the name is a path.
     """
-    run = open_run(runs_folder() / name)
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise RunFolderError(say("There is no such run."))
+    try:
+        run = open_run(runs_folder() / name)
+    except (OSError, ValueError):  # a name that no file can have
+        raise RunFolderError(say("There is no such run.")) from None
     for path in (run.record, run.config):
         if leads_out(path, run.path):
             raise RunFolderError(f"{path} leads out of the run folder", f"put the file itself at {path}")

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -78,7 +79,7 @@ def screen_routes() -> list[Route]:
             text = report.render(reader_of(name))
         except DarkroomError as error:
             return JSONResponse(in_words(error), 404)
-        return HTMLResponse(text, headers=NO_STORE | {"Content-Disposition": f'attachment; filename="{name}.html"'})
+        return HTMLResponse(text, headers=NO_STORE | {"Content-Disposition": as_download(f"{name}.html")})
 
     return [
         Route("/screen/{run}.json", first_screen),
@@ -90,6 +91,11 @@ def screen_routes() -> list[Route]:
         Route("/log/{run}/{role}.json", log_now),
         Route("/report/{run}.html", report_file),
     ]
+
+
+def as_download(name: str) -> str:
+    """The header that saves an answer under a name, which may have any letters (RFC 6266)."""
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def versions_of(request: Request) -> dict[str, Any]:
@@ -121,8 +127,6 @@ def reader_of(name: str) -> RunReader:
     Raises:
         RunFolderError: there is no such run, or it cannot be read.
     """
-    if name in ("", ".", ".."):
-        raise RunFolderError(say("There is no such run."))
     reader = open_reader(name)
     language.count_in(reader.unit)
     return reader

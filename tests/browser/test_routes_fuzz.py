@@ -16,9 +16,9 @@ from urllib.parse import quote
 import psutil
 import pytest
 from hypothesis import strategies as st
-from tests.properties import EXAMPLES, holds
 
 from tests.browser.conftest import address_of, is_healthy, serve
+from tests.properties import EXAMPLES, holds
 
 SECRET = b"only-outside-the-runs-folder"
 ODD = 'ö "run" 漢'
@@ -31,9 +31,16 @@ ROUTES = [
     "log/{}/trainer.json",
     "report/{}.html",
     "drawn/{}/50.json",
-    "figures/{}/quality.json",
+    "figures/{}/training-first.json",
+    "figures/{}/quality-first.json",
+    "figures/{}/system-1.json",
+    "figures/{}/system-" + "9" * 200 + ".json",
+    "figures/{}/compare.json",
+    "figures/{}/frontier.json",
+    "figures/{}/sweep-trials.json",
     "data/{}.json",
     "data/{}/changes.json",
+    "data/{}/replaced.json",
     "ballot/{}.json",
     "votes/{}.json",
     "pictures/{}/references/kimono/crimson-0.png",
@@ -80,23 +87,9 @@ VALUES = [
     "x,y,z",
     "٣",
 ]
-KEYS = [
-    "left",
-    "right",
-    "step",
-    "zone",
-    "parts",
-    "count",
-    "wanted",
-    "level",
-    "start",
-    "lang",
-    "small",
-    "page",
-    "only",
-    "find",
-]
-KEYS += ["axis", "smoothing", "order", "filter", "x", "token", "seen", "voter", "run"]
+KEYS = ["left", "right", "step", "zone", "parts", "count", "wanted", "level", "start", "lang", "small", "page", "only"]
+KEYS += ["find", "axis", "smoothing", "order", "filter", "x", "token", "seen", "voter", "run", "low", "high", "scales"]
+KEYS += ["over", "with", "of", "how", "replace", "split", "sort"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +138,15 @@ def hostile(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(hostile: Path) -> Iterator[subprocess.Popen[bytes]]:
     with serve(hostile) as process:
         yield process
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "%00", "..", quote("../../other/secret-run", safe=""), "absent"])
+def test_a_run_to_compare_with_is_a_name_and_no_path(asked: subprocess.Popen[bytes], hostile: Path, name: str) -> None:
+    shutil.copytree(hostile / "done", hostile.parent / "other" / "secret-run", dirs_exist_ok=True)
+    answer = ask(asked, request("GET", f"figures/done/compare.json?with={name}", {}))
+    assert answer
+    assert answer.status == 404
+    assert b"secret-run" not in answer.body
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -253,9 +255,18 @@ def post_paths() -> list[str]:
     return [path.lstrip("/") for path in found]
 
 
+def peak_mib(pid: int) -> float:
+    """The most memory that a process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says the peak")
 def test_a_huge_body_is_refused_before_it_is_in_memory(asked: subprocess.Popen[bytes]) -> None:
     """Its length is said, or it comes in chunks without an end; either stops early."""
-    before, path = psutil.Process(asked.pid).memory_info().rss, post_paths()[0]
+    before, path = peak_mib(asked.pid), post_paths()[0]
     headers = {"Content-Type": "application/json"}
     said = request("POST", path, {**headers, "Content-Length": str(256 << 20)}, b" " * (256 << 20))
     answer = ask(asked, said)
@@ -263,7 +274,7 @@ def test_a_huge_body_is_refused_before_it_is_in_memory(asked: subprocess.Popen[b
     chunks = request("POST", path, {**headers, "Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
     answer = ask(asked, chunks + (b"100000\r\n" + b" " * (1 << 20) + b"\r\n") * 200 + b"0\r\n\r\n")
     assert answer is None or answer.status in (400, 413)
-    assert psutil.Process(asked.pid).memory_info().rss - before < 64 << 20
+    assert peak_mib(asked.pid) - before < 64
     assert is_healthy(address_of(asked))
 
 

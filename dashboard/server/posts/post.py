@@ -41,10 +41,20 @@ def post_route(path: str, do: Callable[[Request, RunReader, Told], Response]) ->
     it becomes an answer in words."""
 
     async def posted(request: Request) -> Response:
-        body = await request.body()
+        body = await _body(request)
         return await run_in_threadpool(_done, request, body, do)
 
     return Route(path, posted, methods=["POST"])
+
+
+async def _body(request: Request) -> bytes:
+    """What was sent, up to a little more than is read: the rest is not waited for."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            break
+    return bytes(body[: MAX_BYTES + 1])
 
 
 def _done(request: Request, body: bytes, do: Callable[[Request, RunReader, Told], Response]) -> Response:
