@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc
 import ray
@@ -59,6 +59,7 @@ def connected(address: Address, variables: Mapping[str, str], num_cpus: int | No
         )
     else:
         _require_answer(address)
+        _use_token()
         try:
             ray.init(address=str(address), **settings)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -80,11 +81,25 @@ def _require_answer(address: Address) -> None:
             ) from None
 
 
+def _use_token() -> None:
+    """Send the token of this machine, if there is one.
+
+    Ray 2.60 does so by itself for HOST:PORT. At ray:// it does not, and gives up after half a minute where the cluster
+    asks for one.
+    """
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    with suppress(ImportError, AttributeError):  # of another version of Ray
+        from ray._private.authentication import authentication_token_setup as tokens  # noqa: PLC0415
+
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
 def _cure(address: Address) -> str:
     port = "10001, with ray:// before the host, from a machine outside it" if not address.is_client else "10001"
     return (
         f"check that `ray status` on {address.host} finds a cluster with this version of Ray ({ray.__version__}) and "
-        f"Python, and that this machine reaches the port; the port of the cluster is 6379, of its client server {port}"
+        f"Python, and that this machine reaches the port; the port of the cluster is 6379, of its client server "
+        f"{port}. If the cluster asks for a token, copy ~/.ray/auth_token from there"
     )
 
 
