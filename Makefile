@@ -8,7 +8,7 @@ TRACKERS := .venv-trackers
 PACKAGES := trainer evaluator dashboard shared tasks pocket darkroom run.py tests examples benchmarks docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup trackers demo docs test test-all test-gpu chaos check fix bench
+.PHONY: help setup trackers demo docs test test-all test-gpu chaos check fix bench audit
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,18 @@ check: $(READY) ## Format, lint, types, imports, spelling
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/codespell $(PACKAGES) configs *.md
+
+AUDIT := .venv-audit
+
+$(AUDIT)/.ready: audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --requirement audit.txt
+	@touch $@
+
+audit: $(READY) $(AUDIT)/.ready ## A list of all packages in build/sbom.json; then known vulnerabilities, which needs pypi.org
+	mkdir -p build
+	$(AUDIT)/bin/cyclonedx-py environment --of JSON -o build/sbom.json $(BIN)/python
+	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
 fix: $(READY) ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)

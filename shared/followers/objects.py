@@ -7,6 +7,7 @@ whole, after the folders; `run.json` is last. Who brings a run back compares eve
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Generator, Mapping
@@ -94,9 +95,11 @@ class Store:
         return digest.hexdigest()
 
     def remove(self, folder: str) -> None:
-        """A published folder: its manifest first, so that no reader takes half of it for all."""
-        with _as_os_error(self.address):
+        """A published folder: its manifest first, so that no reader takes half of it for all. Where a listing lags, it
+        may be gone already."""
+        with _as_os_error(self.address), contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._path(f"{folder}/{MANIFEST}"))
+        with _as_os_error(self.address), contextlib.suppress(FileNotFoundError):
             self._files.rm(self._path(folder), recursive=True)
 
     def _path(self, name: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import Counter
 
 import pytest
+from watchdog.events import FileSystemEvent
 
+from evaluator import work_queue
 from evaluator.evaluate import skip
 from evaluator.work_queue import free, watching
 from shared.config.schema import EvaluationConfig
@@ -184,3 +188,42 @@ def test_a_new_snapshot_wakes_the_evaluator(run: RunDir) -> None:
         assert not wake.is_set()
         add(run, 2)
         until(wake.is_set, "a file event", seconds=10)
+
+
+def evaluate_when_woken(run: RunDir, wake: threading.Event, ended: threading.Event, seen: Counter[int]) -> None:
+    """As an evaluator's loop does: an event ends the wait, the scan says what there is, a claim whose it is."""
+    while not ended.is_set():
+        wake.clear()
+        for work in free(run, unfinished(run, EvaluationConfig(), trainer_lives=True)):
+            with claimed(run, work.step) as mine:
+                if mine and work.step not in steps_in(run.evaluations):
+                    seen[work.step] += 1
+                    skip(run, run.read_record(), work.step, "a test")
+        wake.wait(0.2)
+
+
+def test_a_storm_of_events_evaluates_each_snapshot_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 files come and go, each event comes three times or not at all, and wakes three evaluators."""
+    chance, seen, ended = random.Random(0), Counter[int](), threading.Event()
+    wakes = [threading.Event() for _ in range(3)]
+    real = work_queue._Wake.on_any_event  # pyright: ignore[reportPrivateUsage]
+
+    def stormy(self: object, event: FileSystemEvent) -> None:
+        for _ in range(chance.choice((0, 3))):
+            real(self, event)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work_queue._Wake, "on_any_event", stormy)  # pyright: ignore[reportPrivateUsage]
+    threads = [threading.Thread(target=evaluate_when_woken, args=(run, wake, ended, seen)) for wake in wakes]
+    with watching(run, lambda: [wake.set() for wake in wakes]):
+        for thread in threads:
+            thread.start()
+        for number in range(2000):
+            (run.snapshots / f"{number}.tmp").touch()
+            (run.snapshots / f"{number}.tmp").unlink()
+            if number % 100 == 0:
+                add(run, number + 1)
+        until(lambda: len(steps_in(run.evaluations)) == 21, "all are evaluated")
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert seen == Counter([0, *range(1, 2000, 100)]), "each exactly once"

@@ -121,3 +121,30 @@ def test_the_command_takes_addresses_and_names_what_is_missing(run: RunDir, tmp_
         refused = CliRunner().invoke(app, ["copy", str(run.path), wrong])
         assert refused.exit_code == 2
         assert words in refused.stderr
+
+
+def test_a_listing_that_lags_behind_loses_nothing_and_is_made_up_for(
+    run: RunDir, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what was there one look ago: what was just written is missing, what was just removed is there."""
+    real, before = Store.sizes, list[dict[str, int]]()
+
+    def lagging(store: Store) -> dict[str, int]:
+        now = real(store)
+        before.append(now)
+        return before[-2] if len(before) > 1 else {}
+
+    keeping = Uploading(run, address)
+    monkeypatch.setattr(Store, "sizes", lagging)
+    keeping.once()
+    save(run, 4)
+    keeping.once()
+    remove(run.staging, run.snapshot(2))
+    for _ in range(3):
+        assert keeping.once().damaged == []
+    monkeypatch.setattr(Store, "sizes", real)
+    assert not any(name.startswith("snapshots/step-00000002/") for name in Store(address).sizes())
+    back = RunDir(tmp_path / "back")
+    assert objects.bring(address, back.path, lambda text: None)
+    assert steps_in(back.snapshots) == {4}
+    verify(back.snapshot(4))

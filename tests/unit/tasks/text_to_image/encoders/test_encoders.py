@@ -1,12 +1,13 @@
 import hashlib
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer, SiglipImageProcessorPil, SiglipModel
@@ -165,3 +166,19 @@ def test_a_clip_without_a_vocabulary_reads_nothing_rather_than_anything(clip_fol
     shutil.copytree(clip_folder, folder, ignore=shutil.ignore_patterns("tokenizer.json", "vocab.json"))
     with pytest.raises(ModelError, match="has no tokenizer"):
         load_encoder(str(folder)).embed_text("a red dress")
+
+
+def test_a_network_that_hangs_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The hub's server takes the connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(files, "HUB", HfApi(endpoint=address))
+        monkeypatch.setattr(files, "HUB_TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        began = time.monotonic()
+        with pytest.raises(ModelError, match="the hub did not give it"):
+            load_encoder("nobody/nothing")
+        assert not files.is_at_hand("nobody/nothing", ask_hub=True)
+        assert silent.accept(), "it was asked"
+        assert time.monotonic() - began < 30, "a few timeouts at most"
