@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from shared.run_folder.run_dir import RunDir, steps_in
@@ -116,8 +117,14 @@ def _bits(tensor: torch.Tensor) -> bytes:
 def _pictures_differ(ours: Path, theirs: Path) -> Iterator[str]:
     for path in sorted((theirs / "images").glob("*")):
         other = ours / "images" / path.name
-        if not other.is_file() or other.read_bytes() != path.read_bytes():
+        if not other.is_file() or _pixels(other) != _pixels(path):
             yield f"evaluations/{ours.name}/images/{path.name} differs"
+
+
+def _pixels(path: Path) -> tuple[tuple[int, int], bytes]:
+    """The file names the run as well."""
+    with Image.open(path) as picture:
+        return picture.size, picture.convert("RGB").tobytes()
 
 
 def _verdicts_differ(run: RunDir, wanted: RunDir) -> Iterator[str]:

@@ -324,8 +324,12 @@ class Warm:
         prelude: str = "",
         environment: dict[str, str] | None = None,
         log: Path | None = None,
+        terminal: str = "",
     ) -> Program:
-        """Start a program; `prelude` is code it executes first: a fault point. `log` takes all it prints."""
+        """Start a program; `prelude` is code it executes first: a fault point. `log` takes all it prints.
+
+        terminal: its own, such as `/dev/pts/3`.
+        """
         self._count += 1
         out, err = (log or self._logs / f"{module}-{self._count}.{kind}" for kind in ("out", "err"))
         for path in (out, err):
@@ -340,6 +344,7 @@ class Warm:
                 "stderr": str(err),
                 "prelude": prelude,
                 "environment": environment or {},
+                "terminal": terminal,
             }
         )
         assert isinstance(pid, int)

@@ -1,6 +1,7 @@
 """`python tests/warm.py`: has imported torch and diffusers once, and forks itself for every program a test starts.
 
-One JSON line in, `{"module": …, "argv": […], "stdout": …, "stderr": …, "prelude": …, "environment": {…}}`; one line
+One JSON line in, `{"module": …, "argv": […], "stdout": …, "stderr": …, "prelude": …, "environment": {…}}`, with
+`"terminal": …` for a program that has this terminal in place of the two files; one line
 out, the pid of the new process. `{"wait": pid}` answers its exit code (negative: the signal) once it has ended, null
 while it has not. The programs are real processes with signals, locks and exit codes of their own; only the seconds of
 import are shared, also by the programs that `run.py` starts in its turn.
@@ -71,9 +72,13 @@ def start(request: dict) -> int:
 def become(request: dict) -> None:
     """Turn this fork into the program; never returns."""
     os.setsid()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for target, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), target)
+    if terminal := request.get("terminal"):
+        for target in (0, 1, 2):  # the first terminal that the head of a session opens is its own
+            os.dup2(os.open(terminal, os.O_RDWR), target)
+    else:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for target, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), target)
     os.environ.update(request["environment"])
     if request["module"] == "run":
         subprocess.Popen = Forked

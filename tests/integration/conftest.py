@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import psutil
@@ -100,14 +101,21 @@ def alive(process: psutil.Process) -> bool:
 def start_run(warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path) -> Generator[Starter]:
     """Starts `run.py train CONFIG --no-dashboard`; what is left of it at the end of the test is killed.
 
-    prelude, inner_prelude: code that `run.py` and its programs execute first.
+    prelude, inner_prelude: code that `run.py` and its programs execute first. terminal: of `run.py`.
     """
     started: list[Command] = []
 
-    def start(name: str = "run", prelude: str = "", inner_prelude: str = "", **sections: dict[str, object]) -> Command:
+    def start(
+        name: str = "run",
+        prelude: str = "",
+        inner_prelude: str = "",
+        terminal: str = "",
+        **sections: dict[str, object],
+    ) -> Command:
         config = write_config(tmp_path, name, tiny_model, pictures, sections)
         log, inside = tmp_path / f"{name}.log", {"WARM_PRELUDE": inner_prelude}
-        program = warm.start("run", "train", config, "--no-dashboard", log=log, prelude=prelude, environment=inside)
+        options: dict[str, Any] = {"log": log, "prelude": prelude, "environment": inside, "terminal": terminal}
+        program = warm.start("run", "train", config, "--no-dashboard", **options)
         started.append(Command(program, RunDir(tmp_path / "runs" / name), log))
         return started[-1]
 

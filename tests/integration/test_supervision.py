@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pty
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -198,6 +203,71 @@ def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
     assert "SIGINT: training stops after this step" in text
     assert f"• training stopped after step {last} of 100000: signal SIGTERM" in text
     assert "Traceback" not in command.output()
+
+
+@dataclass
+class Screen:
+    """A terminal, and who reads what is shown on it."""
+
+    keyboard: int
+    name: str
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while not self.closing.is_set():
+            if select.select([self.keyboard], [], [], 0.05)[0]:
+                os.read(self.keyboard, 65536)
+
+    def close(self) -> None:
+        """Shut the window."""
+        if not self.closing.is_set():
+            self.closing.set()
+            self._reader.join()
+            os.close(self.keyboard)
+
+
+@pytest.fixture
+def screen() -> Generator[Screen]:
+    keyboard, slave = pty.openpty()
+    shown = Screen(keyboard, os.ttyname(slave))
+    yield shown
+    shown.close()
+    os.close(slave)
+
+
+ENDINGS: dict[str, Callable[[Command, Screen], object]] = {
+    "Ctrl-C is pressed": lambda _, screen: os.write(screen.keyboard, b"\x03"),
+    "the terminal is closed": lambda _, screen: screen.close(),
+    "SIGTERM": lambda command, _: command.send(signal.SIGTERM),
+    "SIGKILL": lambda command, _: command.send(signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_however_a_run_ends_no_process_of_it_lives_and_a_bystander_with_a_similar_name_does(
+    start_run: Starter, screen: Screen, how: str
+) -> None:
+    """F04, F34, F37."""
+    endless = {"max_train_steps": 100_000, "snapshot_steps": 50_000, "checkpointing_steps": 50_000}
+    command = start_run(terminal=screen.name, train=endless)
+    run = command.run
+    looks_like_it = [sys.executable, "-c", "import time; time.sleep(600)", "-m", "trainer", str(run.path)]
+    with subprocess.Popen(looks_like_it, cwd=ROOT, start_new_session=True) as bystander:
+        command.until(lambda: len(steps_of(run.train_csv)) > 2 and len(command.family) >= 2, "some steps of training")
+        ENDINGS[how](command, screen)
+        assert command.wait() == (-signal.SIGKILL if how == "SIGKILL" else 0), command.output()
+        until(lambda: not command.left(), "the programs to end", seconds=90)
+        assert bystander.poll() is None
+        bystander.kill()
+    last = steps_of(run.train_csv)[-1]
+    assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {last}
+    for role in ("trainer", "evaluator"):
+        assert not is_alive(read_status(run, role))
+    assert check(run) == []
 
 
 def test_ctrl_c_before_training_began_is_no_failure(start_run: Starter) -> None:
