@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from PIL import Image, ImageOps
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
+if hangup := signal.Signals.__members__.get("SIGHUP"):
+    signal.signal(hangup, signal.SIG_DFL)  # also where the tests are run by nohup
 
 import tasks
 from shared.config.loading import parse_config

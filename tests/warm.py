@@ -72,6 +72,7 @@ def start(request: dict) -> int:
 def become(request: dict) -> None:
     """Turn this fork into the program; never returns."""
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if terminal := request.get("terminal"):
         for target in (0, 1, 2):  # the first terminal that the head of a session opens is its own
             os.dup2(os.open(terminal, os.O_RDWR), target)

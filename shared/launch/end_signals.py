@@ -28,8 +28,29 @@ class Apart(TypedDict, total=False):
 
 
 def ending() -> tuple[signal.Signals, ...]:
-    """Those of this system that ask a program to end: it saves first."""
-    return tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
+    """Those of this system that ask a program to end: it saves first. SIGHUP is none where `nohup` has it ignored."""
+    known = (signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
+    return tuple(
+        number for number in known if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
+    )
+
+
+def leave_terminal() -> bool:
+    """Print nowhere from here on, if the terminal was closed: each write to it is an error. False: it is there."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    closed = [descriptor for descriptor in (1, 2) if not _writes(descriptor)]
+    for descriptor in closed:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return bool(closed)
+
+
+def _writes(descriptor: int) -> bool:
+    try:
+        os.write(descriptor, b"")
+    except OSError:
+        return False
+    return True
 
 
 def apart(*, in_terminal: bool = False, is_windows: bool = IS_WINDOWS) -> Apart:

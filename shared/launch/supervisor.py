@@ -407,6 +407,7 @@ class Supervisor:
         return "\n".join(messages[-LAST_LINES:]) if messages else f"see {log}"
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        end_signals.leave_terminal()  # SIGHUP: it was closed
         self._signals.append(signal.Signals(number).name)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from shared.command_name import as_called
 from shared.errors import RunFolderError
+from shared.launch import end_signals
 from shared.launch.left import left, named
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import file_to_ship, why_not_shippable
@@ -54,17 +56,23 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.update(Text(""))
-            self._live.stop()
+        with _until_closed():
+            if self._live:
+                self._live.update(Text(""))
+                self._live.stop()
 
     def say(self, text: str) -> None:
         """Print an event above the live panel."""
         self._lines.add(text)
-        self.console.print(f"• {escape(as_called(text))}", soft_wrap=not self.console.is_terminal)
+        with _until_closed():
+            self.console.print(f"• {escape(as_called(text))}", soft_wrap=not self.console.is_terminal)
 
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
+        with _until_closed():
+            self._render()
+
+    def _render(self) -> None:
         for row in self._rows():
             if (evaluated := (row["step"], row["status"])) not in self._evaluated:
                 self._evaluated.add(evaluated)
@@ -132,6 +140,16 @@ class Terminal:
             lines.add_row("evaluator" if len(evaluators) < 2 else f"evaluator {slot}", _words(status))
         lines.add_row("", f"to be evaluated: {waiting or 'nothing'}")
         return Group(bar, lines)
+
+
+@contextmanager
+def _until_closed() -> Generator[None]:
+    """A terminal that was closed, or a program that no longer reads, ends no run: it goes on without being seen."""
+    try:
+        yield
+    except OSError:
+        if not end_signals.leave_terminal():
+            raise
 
 
 def describe_result(row: dict[str, str], descriptions: MetricDescriptions, unit: Unit = "step") -> str:

@@ -1,4 +1,4 @@
-"""A run under chaos, in short: what `make chaos` does for minutes, on the tiny model, with programs that start at once."""
+"""A run under chaos, in short: what `make chaos` does for minutes, on the tiny model and with programs that start soon."""
 
 from __future__ import annotations
 

@@ -256,13 +256,16 @@ def test_however_a_run_ends_no_process_of_it_lives_and_a_bystander_with_a_simila
     command = start_run(terminal=screen.name, train=endless)
     run = command.run
     looks_like_it = [sys.executable, "-c", "import time; time.sleep(600)", "-m", "trainer", str(run.path)]
-    with subprocess.Popen(looks_like_it, cwd=ROOT, start_new_session=True) as bystander:
+    bystander = subprocess.Popen(looks_like_it, cwd=ROOT, start_new_session=True)
+    try:
         command.until(lambda: len(steps_of(run.train_csv)) > 2 and len(command.family) >= 2, "some steps of training")
         ENDINGS[how](command, screen)
         assert command.wait() == (-signal.SIGKILL if how == "SIGKILL" else 0), command.output()
         until(lambda: not command.left(), "the programs to end", seconds=90)
         assert bystander.poll() is None
+    finally:
         bystander.kill()
+        bystander.wait()
     last = steps_of(run.train_csv)[-1]
     assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {last}
     for role in ("trainer", "evaluator"):

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from shared.launch import end_signals
+from tests.conftest import ROOT
 
 SAYS = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('on', flush=True); input()"
 
@@ -49,3 +50,21 @@ def test_a_program_apart_hears_the_signal_that_is_sent() -> None:
         end_signals.send(process, signal.SIGTERM, is_windows=False)
         assert process.wait() == 7
     assert {number.name for number in end_signals.ending()} == {"SIGINT", "SIGTERM", "SIGHUP"}
+
+
+SAYS_WHICH = "from shared.launch import end_signals; print(*(number.name for number in end_signals.ending()))"
+
+
+def test_nohup_keeps_a_program_from_ending_with_its_terminal() -> None:
+    said = subprocess.run(
+        ["sh", "-c", f"trap '' HUP; exec {sys.executable} -c '{SAYS_WHICH}'"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert said.stdout.split() == ["SIGINT", "SIGTERM"], said.stderr
+
+
+def test_nothing_is_left_that_works() -> None:
+    assert not end_signals.leave_terminal()
