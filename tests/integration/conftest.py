@@ -34,6 +34,19 @@ TOKENS = {
     for number, name in enumerate(("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "DARKROOM_TOKEN"))
 }
 """Secrets of the environment, which nothing may write down."""
+NO_PICKLES = """
+import pickle, numpy, torch
+def refuse(*_, **__):
+    raise RuntimeError("CANARY: something was unpickled")
+class Refusing(pickle.Unpickler):
+    def __init__(self, *_, **__):
+        refuse()
+pickle.load = pickle.loads = torch.load = refuse
+pickle.Unpickler = pickle._Unpickler = Refusing
+real = numpy.load
+numpy.load = lambda *a, **k: refuse() if k.get("allow_pickle") else real(*a, **k)
+"""
+"""A prelude: from here on nothing can be unpickled."""
 
 
 @dataclass
@@ -137,13 +150,14 @@ def write_config(folder: Path, name: str, model: Path, pictures: Path, sections:
 
 @pytest.fixture(scope="session")
 def finished(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
-    """One run, trained and evaluated with `TOKENS` in the environment; tests read it and never change it."""
+    """One run, trained and evaluated with `TOKENS` in the environment, while unpickling raises; tests read it and never
+    change it."""
 
     def make(folder: Path) -> None:
         with patch.dict(os.environ, TOKENS):
             run = create_run(tiny_config(folder, "dress", tiny_model, pictures, WELL_LEARNT))
         for module in ("trainer", "evaluator"):
-            program = warm.start(module, run.path, environment=TOKENS)
+            program = warm.start(module, run.path, environment=TOKENS, prelude=NO_PICKLES)
             assert program.wait() == 0, program.stderr()
             assert not [token for token in TOKENS.values() if token in program.stdout() + program.stderr()]
 
