@@ -1,15 +1,17 @@
 """How fast is training beside diffusers' own script? `python -m benchmarks.training_throughput [--quick] [--compiled]`
 
-Darkroom, as `run.py train --no-evaluator --no-dashboard` starts it, beside `text_to_image/train_text_to_image_lora.py` of
-diffusers' examples, unmodified: the same base model, pictures, captions, size, batch, rank, trained layers, precision,
-learning rate and loss weights. DIFFUSERS_EXAMPLES names the folder `examples` of a checkout of diffusers at the tag of the
-installed version; DIFFUSERS_PYTHON an interpreter that has torchvision and datasets besides, where this one has not.
+Darkroom, as `run.py train --no-evaluator --no-dashboard` starts it, beside
+`text_to_image/train_text_to_image_lora.py` of diffusers' examples, unmodified: the same base model, pictures,
+captions, size, batch, rank, trained layers, precision, learning rate and loss weights. DIFFUSERS_EXAMPLES names the
+folder `examples` of a checkout of diffusers at the tag of the installed version; DIFFUSERS_PYTHON an interpreter that
+has torchvision and datasets besides, where this one has not.
 
-Both programs run at once, but only one at a time goes on: the other is suspended with SIGSTOP. So neighbouring windows of
-some seconds are compared, and what the machine does beside them falls on both. A window begins and ends with a step of its
-program; the first step after a pause does not count. Rates are steady steps per second of wall time, with all that a step
-takes: reading the batch, tables, progress bars. Memory is the kernel's peak of resident memory of the process that trains.
-The time to the first step is from the command to the end of that step, one start each, with nothing cached.
+Both programs run at once, but only one at a time goes on: the other is suspended with SIGSTOP. So neighbouring
+windows of some seconds are compared, and what the machine does beside them falls on both. A window begins and ends
+with a step of its program; the first step after a pause does not count. Rates are steady steps per second of wall
+time, with all that a step takes: reading the batch, tables, progress bars. Memory is the kernel's peak of resident
+memory of the process that trains. The time to the first step is from the command to the end of that step, one start
+each, with nothing cached.
 
 At equal threads both get OMP_NUM_THREADS; as each starts neither does. `--compiled` adds Darkroom with
 `train.torch_compile`, which diffusers' script has no setting for.
@@ -28,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -265,7 +267,7 @@ def _started(
 
 
 @contextlib.contextmanager
-def both(threads: int | None, *settings: str) -> Iterator[tuple[Program, Program]]:
+def both(threads: int | None, *settings: str) -> Generator[tuple[Program, Program]]:
     """Ours and theirs, suspended after their first steps. threads: None: as each starts."""
     script, python = peer()
     environment = {key: value for key, value in child_environment(None).items() if key != THREADS}
@@ -332,7 +334,7 @@ def main() -> int:
     print(facts[-1])
     tell(rows)
     if not options.quick:
-        method = __doc__.partition("\n\n")[2].strip()
+        method = (__doc__ or "").partition("\n\n")[2].strip()
         print(report.write("training_throughput", TITLE, method, rows, facts, load))
     return 0
 
