@@ -31,6 +31,7 @@ class TrainedLora:
         """model: with its adapter attached. num_pictures: training pictures, each counted once."""
         self._config, self._model, self._num_pictures = config, model, num_pictures
         self.parts: dict[str, nn.Module] = lora.adapted(model, config.lora)
+        self._by_key = lora.by_key(self.parts)
 
     @property
     def groups(self) -> list[ParameterGroup]:
@@ -48,7 +49,7 @@ class TrainedLora:
 
     def state(self) -> lora.State:
         """The adapter, on the CPU."""
-        return lora.state(self.parts)
+        return lora.state(self.parts) if self._by_key is None else lora.copied(self._by_key)
 
     def restore(self, weights: lora.State) -> None:
         """Put back weights that `state` returned."""

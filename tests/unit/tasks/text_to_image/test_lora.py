@@ -137,3 +137,34 @@ def test_a_file_with_attention_and_other_layers_loads_whole(unet: UNet2DConditio
         name = key.removeprefix("unet.").removesuffix("weight") + f"{lora.ADAPTER}.weight"
         assert torch.equal(held[name], value), key
     assert torch.equal(predict(plain), predict(unet))
+
+
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_weights_are_copied_without_asking_peft_each_time(
+    unet: UNet2DConditionModel, use_dora: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PEFT looks at every weight of the base model; an update and a move to another device change values alone."""
+    lora.attach({"unet": unet}, SETTINGS.model_copy(update={"use_dora": use_dora}), FAMILIES["sd1"])
+    by_key = lora.by_key({"unet": unet})
+    assert by_key
+    unet.to(torch.float64).to(torch.float32)  # as a move does, this gives parameters other memory
+    with torch.no_grad():
+        for parameter in lora.parameters(unet):
+            parameter.normal_()
+    expected = lora.state({"unet": unet})
+    monkeypatch.setattr(lora, "get_peft_model_state_dict", None)
+    found = lora.copied(by_key)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    assert not {value.data_ptr() for value in found.values()} & {value.data_ptr() for value in lora.parameters(unet)}
+
+
+def test_what_peft_writes_beside_parameters_is_asked_of_it(
+    unet: UNet2DConditionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora.attach({"unet": unet}, SETTINGS, FAMILIES["sd1"])
+    whole = lora.get_peft_model_state_dict
+    monkeypatch.setattr(
+        lora, "get_peft_model_state_dict", lambda *args, **named: {**whole(*args, **named), "more": torch.ones(1)}
+    )
+    assert lora.by_key({"unet": unet}) is None
