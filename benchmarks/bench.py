@@ -40,8 +40,11 @@ READMES = ("README.md", "README.zh-Hans.md", "README.zh-Hant.md")
 SECTION = re.compile(r"^## `(\S+)`: (.*?)\n\n```\n(.*?)```$", re.DOTALL | re.MULTILINE)
 """Of a report: script, facts, what it printed."""
 SCRIPTS = (
+    "live_evaluation.py",
     "snapshot_to_row.py",
     "hot_swap.py",
+    "fleet_throughput.py",
+    "large_run.py",
     "imports.py",
 )
 """In the order of README's rows."""

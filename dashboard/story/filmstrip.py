@@ -79,6 +79,7 @@ class _Strip:
         self._voted = {one.step: one for one in votes.steps if one.won + one.lost + one.equal} if votes else {}
         self._is_averaged = bool(evidence.reader.config.train.ema_decay)
         self._pair = typical_pair(evidence)
+        self._deleted = evidence.reader.deleted_steps()
 
     def cell(self, step: int) -> Cell:
         evidence, best = self._evidence, self._evidence.best
@@ -106,7 +107,7 @@ class _Strip:
                 say("better on {won}", won=of_units(won, all_of_them, evidence.unit)) if better else "",
                 say("signs of overfitting: {names}", names=", ".join(signs)) if signs else self._objection(step),
                 say("averaged weights") if is_averaged else "",
-                say("weights deleted") if step in self._evidence.reader.deleted_steps() else "",
+                say("weights deleted") if step in self._deleted else "",
                 say("starred") if step in self._starred else "",
                 self._votes(step),
             ),
