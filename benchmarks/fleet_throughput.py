@@ -107,8 +107,8 @@ def write_report(lines: list[str], seconds: float, load: float) -> None:
             "# How many snapshots an hour do 1, 2 and 4 evaluators get through?",
             "",
             f"`python benchmarks/fleet_throughput.py`, {datetime.now(UTC):%d %B %Y}, {seconds:.0f} s in all, "
-            f"load before it {load:.1f} on {cores} cores: {NUM_SNAPSHOTS} snapshots of random weights on the embedded model, "
-            f"{NUM_PROMPTS} pictures in {NUM_INFERENCE_STEPS} steps each, one thread for each evaluator.",
+            f"load before it {load:.1f} on {cores} cores: {NUM_SNAPSHOTS} snapshots of random weights on the embedded "
+            f"model, {NUM_PROMPTS} pictures in {NUM_INFERENCE_STEPS} steps each, one thread for each evaluator.",
             "",
             *lines,
             "",
