@@ -335,10 +335,11 @@ def strengths_in(run: RunDir) -> list[float]:
 def steps_in(folder: Path) -> set[int]:
     """Steps of the published folders in `folder`, by name alone: a published name is whole."""
     try:
-        names = os.listdir(folder)  # asked for many times a second, and far quicker than `Path.glob`
+        with os.scandir(folder) as entries:  # asked for many times a second, and far quicker than `Path.glob`
+            matches = [STEP_FOLDER.fullmatch(entry.name) for entry in entries]
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return set()
-    return {int(match[1]) for match in map(STEP_FOLDER.fullmatch, names) if match}
+    return {int(match[1]) for match in matches if match}
 
 
 def open_run(path: Path) -> RunDir:
