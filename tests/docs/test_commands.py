@@ -61,6 +61,7 @@ LEFT = {
     "hf download": NETWORK,
     "make chaos": "takes ten minutes; a short one is run in tests/integration/test_chaos.py",
     "make fix": "changes the files of the clone",
+    "make audit": NETWORK,
     "make trackers": NETWORK,
     "python -m examples.kanji.reading": "needs packages of Debian's, and a run of the kanji demo",
     "python -m pip install": NETWORK,
