@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ PAUSE_STEPS, LONGEST_PAUSE_SECONDS = (3, 60), 40.0
 SHORT_PAUSE_SECONDS = (0.2, 6.0)
 AT_ANY_TIME = 0.3
 """How often the pause is a short one, in seconds, so that programs are met while they load as well."""
+FINISH_SECONDS = 1800.0
 HASTE = 0.25
 """How often the next fault does not wait until all is whole again."""
 CONFIG = """
@@ -139,8 +141,9 @@ class Chaos:
             scene.check_at_once("at the end")
             scene.violations += [f"at the end: {problem}" for problem in scene.problems()]
             scene.violations += self.finish(scene)
-        except RuntimeError as error:
-            scene.violations.append(f"given up: {error}")
+        except Exception as error:  # noqa: BLE001 - a report is written whatever happens
+            traceback.print_exc()
+            scene.violations.append(f"given up: {type(error).__name__}: {error}")
         finally:
             scene.close()
             self.starts += scene.starts
@@ -157,9 +160,15 @@ class Chaos:
             count += 1
             draw = random.Random(f"{self.seed}/{number}/{count}")
             if not self._goes_on():
-                done = scene.wait(1.0)
+                done = self._finish_undisturbed(scene)
                 continue
             done = self._pause(scene, draw) or self._strike(scene, number, draw)
+
+    def _finish_undisturbed(self, scene: Scene) -> bool:
+        """Raises RuntimeError: the run does not end."""
+        if not scene.wait(FINISH_SECONDS):
+            raise RuntimeError(f"the run is not finished {FINISH_SECONDS:.0f} s after the last fault")
+        return True
 
     def _pause(self, scene: Scene, draw: random.Random) -> bool:
         steps, seconds = draw.randint(*self.pause_steps), draw.uniform(*SHORT_PAUSE_SECONDS)
