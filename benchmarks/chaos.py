@@ -28,7 +28,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,8 +39,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.chaos_faults import FAULTS, Fault
 from benchmarks.chaos_outcome import differences, expected
 from benchmarks.chaos_scene import Scene
-from shared.files.publication import sha256
-from shared.run_folder.run_dir import RunDir, steps_in
+from shared.errors import DarkroomError
+from shared.files.publication import sha256, verify
+from shared.run_folder.run_dir import RunDir, step_name, steps_in
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_NAMESPACE = "CHAOS_DISK"
@@ -286,15 +287,20 @@ class Stage:
         self.run("evaluate", run.path, log="expected", allowed=(0, 3))
 
 
-def _copy_differs(run: RunDir, copy: RunDir) -> list[str]:
-    """Published folders that the copy lacks or has otherwise."""
-    kinds = ("snapshots", "checkpoints", "evaluations")
-    files = [path.relative_to(run.path) for kind in kinds for path in (run.path / kind).rglob("*") if path.is_file()]
-    return [
-        f"the copy differs in {name}"
-        for name in [*files, Path("train.csv"), Path("metrics.csv")]
-        if not (copy.path / name).is_file() or sha256(copy.path / name) != sha256(run.path / name)
-    ]
+def _copy_differs(run: RunDir, copy: RunDir) -> Iterator[str]:
+    """What the copy lacks or has otherwise. A result that was damaged and made again is there as it was made first."""
+    for name in ("train.csv", "validation.csv", "metrics.csv", "best.json"):
+        if not (copy.path / name).is_file() or sha256(copy.path / name) != sha256(run.path / name):
+            yield f"copy: {name} differs"
+    for kind in ("snapshots", "checkpoints", "evaluations"):
+        for step in sorted(steps_in(run.path / kind)):
+            folder = copy.path / kind / step_name(step)
+            try:
+                verify(folder)
+            except (DarkroomError, OSError) as error:
+                yield f"copy: {error}"
+            if kind != "evaluations" and _digest(folder) != _digest(run.path / kind / step_name(step)):
+                yield f"copy: {kind}/{folder.name} differs"
 
 
 def main() -> int:

@@ -51,11 +51,10 @@ def expected(untouched: RunDir, folder: Path, steps: set[int], evaluate: Callabl
 
 def differences(run: RunDir, wanted: RunDir, lost: set[tuple[str, int]]) -> Iterator[str]:
     """What is not equal. lost: rows that a damaged file has cost."""
+    validations = {step for table, step in lost if table == "validation.csv"}
     for name in ("train.csv", "validation.csv", "metrics.csv"):
-        yield from _rows_differ(
-            name, run.path / name, wanted.path / name, {step for table, step in lost if table == name}
-        )
-    yield from _examples_differ(run, wanted, {step for table, step in lost if table == "validation.csv"})
+        yield from _rows_differ(name, run.path / name, wanted.path / name, validations)
+    yield from _examples_differ(run, wanted, validations)
     for kind in ("snapshots", "evaluations"):
         ours, theirs = steps_in(run.path / kind), steps_in(wanted.path / kind)
         if ours != theirs:
@@ -72,20 +71,21 @@ def differences(run: RunDir, wanted: RunDir, lost: set[tuple[str, int]]) -> Iter
     yield from _verdicts_differ(run, wanted)
 
 
-def _rows_differ(name: str, ours: Path, theirs: Path, lost: set[int]) -> Iterator[str]:
+def _rows_differ(name: str, ours: Path, theirs: Path, validations: set[int]) -> Iterator[str]:
+    """validations: steps whose held-out loss is lost, and blank in metrics.csv."""
     found = _by_step(read_rows(ours))
     wanted = _by_step(read_rows(theirs))
     if len(found) != len(read_rows(ours)):
         yield f"{name}: a step stands in it more than once"
     for step in sorted(found.keys() | wanted.keys()):
         if step not in found:
-            if step not in lost:
+            if name != "validation.csv" or step not in validations:
                 yield f"{name}: step {step} is missing"
         elif step not in wanted:
             yield f"{name}: step {step} is one too many"
         elif different := [key for key in wanted[step] if found[step].get(key) != wanted[step][key]]:
-            if name == "metrics.csv" and lost and set(different) <= {"val_loss", "gap", "signals"}:
-                continue  # the held-out loss of this step is among what was lost
+            if name == "metrics.csv" and step in validations and set(different) <= {"val_loss", "gap", "reason"}:
+                continue
             told = ", ".join(f"{key} {found[step].get(key)!r} for {wanted[step][key]!r}" for key in different[:3])
             yield f"{name}: step {step} differs in {told}"
 

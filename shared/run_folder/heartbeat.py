@@ -234,28 +234,19 @@ def is_alive(status: ProcessStatus | None) -> bool:
     """Whether the process that wrote this still runs: same pid, same start time (pids are reused).
 
     A process on another machine counts as alive while its heartbeat is fresh: its run folder may have been copied, or
-    the machine was a container that no longer exists. So does one of this machine whose start time differs: Linux
-    counts it from the wall clock, which may have been set meanwhile (WSL after sleep, a virtual machine after a pause).
+    the machine was a container that no longer exists.
     """
     if status is None or status.state in FINAL_STATES:
         return False
     if status.host != socket.gethostname():
         return seconds_since(status.heartbeat) < SILENT_SECONDS
-    if process_alive(status.pid, status.process_started):
-        return True
-    return _runs(status.pid) and abs(seconds_since(status.heartbeat)) < STALE_SECONDS
+    return process_alive(status.pid, status.process_started)
 
 
 def process_alive(pid: int, started: float) -> bool:
     """Whether the process with this pid and start time (epoch seconds) runs and is no zombie."""
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 1.0 and _runs(pid)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
