@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import grpc
 import ray
+from ray._private.authentication import authentication_token_setup as tokens
+from ray.exceptions import RayError
 
 from shared.cluster.address import Address
 from shared.errors import ConfigError
@@ -20,6 +22,9 @@ from shared.launch.supervisor import ROOT
 CONNECT_SECONDS = 15.0
 OBJECT_STORE_BYTES = 80 << 20
 """Of a cluster on this machine: results lie in the run folder, and Ray carries a few words about each."""
+CALLS = {False: "/ray.rpc.NodeInfoGcsService/CheckAlive", True: "/ray.rpc.RayletDriver/ClusterInfo"}
+"""Of a cluster, and of its client server."""
+TOKEN_CURE = "copy ~/.ray/auth_token from there, or set RAY_AUTH_TOKEN"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report its use to its makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -59,10 +64,9 @@ def connected(address: Address, variables: Mapping[str, str], num_cpus: int | No
         )
     else:
         _require_answer(address)
-        _use_token()
         try:
             ray.init(address=str(address), **settings)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             raise ConfigError(f"{address}: {_first_line(error)}", _cure(address)) from None
     try:
         yield
@@ -75,23 +79,30 @@ def _require_answer(address: Address) -> None:
     with grpc.insecure_channel(address.target) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+            is_guarded = _asks_for_token(channel, address)
         except grpc.FutureTimeoutError:
             raise ConfigError(
                 f"no cluster of Ray answers at {address} within {CONNECT_SECONDS:.0f} s", _cure(address)
             ) from None
+    if is_guarded:
+        _use_token(address)
 
 
-def _use_token() -> None:
-    """Send the token of this machine, if there is one.
+def _asks_for_token(channel: grpc.Channel, address: Address) -> bool:
+    """Whether the cluster refuses whoever sends none; asked by a call that changes nothing."""
+    call = channel.unary_unary(CALLS[address.is_client], request_serializer=bytes, response_deserializer=bytes)
+    try:
+        call(b"", timeout=CONNECT_SECONDS)
+    except grpc.RpcError as error:
+        return isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAUTHENTICATED
+    return False
 
-    Ray 2.60 does so by itself for HOST:PORT. At ray:// it does not, and gives up after half a minute where the cluster
-    asks for one.
-    """
+
+def _use_token(address: Address) -> None:
+    """Send the token of this machine. Ray itself does so only where RAY_AUTH_MODE says it, and else waits in vain."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with suppress(ImportError, AttributeError):  # of another version of Ray
-        from ray._private.authentication import authentication_token_setup as tokens  # noqa: PLC0415
-
-        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    if not tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+        raise ConfigError(f"the cluster at {address} asks for a token, and this machine sends none", TOKEN_CURE)
 
 
 def _cure(address: Address) -> str:
@@ -99,7 +110,7 @@ def _cure(address: Address) -> str:
     return (
         f"check that `ray status` on {address.host} finds a cluster with this version of Ray ({ray.__version__}) and "
         f"Python, and that this machine reaches the port; the port of the cluster is 6379, of its client server "
-        f"{port}. If the cluster asks for a token, copy ~/.ray/auth_token from there"
+        f"{port}. If the cluster asks for a token, {TOKEN_CURE}"
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import shutil
 from typing import Any
 
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -38,6 +39,8 @@ def train(run: RunDir, number: int, *, uses_gpu: bool, settings: dict[str, Any])
         trainer.fit()
     except TrainingFailedError as error:
         return _outcome(error)
+    except RayError as error:  # what leads the workers was lost itself
+        return _last_line(error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
@@ -51,5 +54,9 @@ def _outcome(error: TrainingFailedError) -> int | str:
     codes = [int(code) for code in CODE.findall("\n".join(map(str, [*failures, error])))]
     if codes:
         return next((code for code in codes if code != 1), codes[0])
+    return _last_line(error)
+
+
+def _last_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__

@@ -44,8 +44,8 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Generator[str]:
-    """The address of the client server of a head that asks for a token."""
+def head(tmp_path: Path) -> Generator[tuple[str, str]]:
+    """The addresses of a head that asks for a token: of its client server, and its own."""
     token = tmp_path / "home" / ".ray" / "auth_token"
     token.parent.mkdir(parents=True)
     token.write_text("5" * 64, encoding="utf-8")
@@ -60,7 +60,7 @@ def head(tmp_path: Path) -> Generator[str]:
             stderr=log,
             start_new_session=True,
         )
-    yield f"ray://127.0.0.1:{client}"
+    yield f"ray://127.0.0.1:{client}", f"127.0.0.1:{port}"
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(signal.SIGTERM)
     _, left = psutil.wait_procs(family, timeout=20)
@@ -80,10 +80,14 @@ def ask(address: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_client_sends_the_token_of_its_machine_and_without_one_the_cure_names_it(head: str, tmp_path: Path) -> None:
-    found = ask(head, tmp_path / "home")
-    assert (found.returncode, found.stdout) == (0, "nodes: 1\n"), found.stderr
+def test_the_token_of_this_machine_is_sent_where_it_is_asked_for_and_without_one_the_cure_names_it(
+    head: tuple[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "elsewhere").mkdir()
-    refused = ask(head, tmp_path / "elsewhere")
-    assert refused.returncode == 2
-    assert "copy ~/.ray/auth_token from there" in refused.stderr
+    for address in head:
+        found = ask(address, tmp_path / "home")
+        assert (found.returncode, found.stdout) == (0, "nodes: 1\n"), found.stderr
+        refused = ask(address, tmp_path / "elsewhere")
+        assert refused.returncode == 2
+        assert "asks for a token, and this machine sends none" in refused.stderr
+        assert "copy ~/.ray/auth_token from there" in refused.stderr

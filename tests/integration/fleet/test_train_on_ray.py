@@ -13,11 +13,11 @@ from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import Warm, check, create_run, run_python, until
+from tests.integration.fleet.conftest import NODE
 from tests.integration.test_toy_task import config_of
 
 STEPS = {
     "max_train_steps": 1500,
-    "num_processes": 2,
     "snapshot_steps": 500,
     "checkpointing_steps": 250,
     "validation_steps": 500,
@@ -47,7 +47,7 @@ def test_two_processes_one_killed_and_resumed_learn_what_they_learn_without_ray(
     cluster: Cluster, warm: Warm, tmp_path: Path
 ) -> None:
     here, there = (
-        create_run(config_of(tmp_path / name, **STEPS))
+        create_run(config_of(tmp_path / name, **STEPS, num_processes=2))
         for name in (folder(tmp_path, "here"), folder(tmp_path, "there"))
     )
     copied = RunDir(here.path)
@@ -71,6 +71,35 @@ def test_two_processes_one_killed_and_resumed_learn_what_they_learn_without_ray(
     assert content(there) == content(here)
     assert losses(there) == losses(here)
     assert not list(there.staging.iterdir())
+    assert check(there) == []
+
+
+@pytest.mark.slow
+def test_a_machine_is_lost_and_training_goes_on_by_itself_on_a_new_one(
+    cluster: Cluster, warm: Warm, tmp_path: Path
+) -> None:
+    """Three processes on two machines of two and one processors. The learnt weights are those of an unhurt run."""
+    here, there = (
+        create_run(config_of(tmp_path / name, **STEPS, num_processes=3))
+        for name in (folder(tmp_path, "here"), folder(tmp_path, "there"))
+    )
+    done = run_python("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 3, "-m", "trainer", here.path)
+    assert done.returncode == 0, done.stderr
+    machine = cluster.add_node(**NODE, num_cpus=1)
+    machines = [machine]
+    try:
+        program = warm.start("trainer.cluster", there.path, "--on", cluster.address)
+        until(lambda: steps_in(there.checkpoints), "a checkpoint", seconds=200)
+        cluster.remove_node(machine, allow_graceful=False)
+        machines = [cluster.add_node(**NODE, num_cpus=1)]
+        until(lambda: program.poll() is not None, "the end of training", seconds=300)
+    finally:
+        for one in machines:
+            cluster.remove_node(one)
+    assert program.returncode == 0, program.stderr()
+    assert "training goes on from the newest checkpoint" in program.stderr()
+    assert content(there) == content(here)
+    assert losses(there) == losses(here)
     assert check(there) == []
 
 
