@@ -7,8 +7,9 @@ started again by the same command. In the end the run must equal one that nothin
 snapshots, checkpoint, results and pictures, bit for bit. If it is finished before the time is over, another one begins.
 
 The seed decides which faults come, in which order, how long they last and what they damage; what a program is doing at
-that moment depends on the machine. It takes MINUTES, then finishes the last run: five to eight minutes more on two
-cores. Exit code 1 if anything did not hold. It writes `benchmarks/reports/chaos_<cores>-core-cpu_<yyyymm>.md`.
+that moment depends on the machine. It takes MINUTES and, on two cores, five to eight more for the undisturbed run at
+the beginning and the end of the last run. Exit code 1 if anything did not hold. It writes
+`benchmarks/reports/chaos_<cores>-core-cpu_<yyyymm>.md`.
 
 Needs Linux. The full disk is a tmpfs of 128 MiB in a mount namespace of its own (`unshare -rm`); where that is not
 allowed, a limit of the size of files (RLIMIT_FSIZE). The clock is that of the programs only, by a library that `cc`
@@ -427,7 +428,8 @@ def _report(chaos: Chaos, stage: Stage, minutes: float, seconds: float, load: tu
         *(["Named by `check` for a moment only, while programs were at work:", ""] if chaos.passing else []),
         *[f"* {text}" for text in chaos.passing],
         "",
-        f"Full disk: {disk}. Clock: {clock}. Load of the machine before: {load[0]:.1f}; {os.cpu_count()} cores, Python "
+        f"Full disk: {disk}. Clock: {clock}. Load of the machine before and at the end: {load[0]:.1f}, "
+        f"{os.getloadavg()[0]:.1f} (this run alone makes about 3); {os.cpu_count()} cores, Python "
         f"{sys.version.split()[0]}, largest child {memory:.0f} MiB.",
         "",
         "## Every fault",
