@@ -96,9 +96,10 @@ class Learner:
         learning_rate = optimizers.set_rates(self.optimizer, self._peak_rates, self._lr_factor(self.step))
         batches = [self._positions(step, micro_batch) for micro_batch in range(settings.gradient_accumulation_steps)]
         dropout_seed = data_order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
-        loss = float(self._accumulation.accumulate(batches, self._loss, lambda: torch.manual_seed(dropout_seed)))
+        mean_loss = self._accumulation.accumulate(batches, self._loss, lambda: torch.manual_seed(dropout_seed))
         limit = settings.max_grad_norm or math.inf  # an infinite limit only measures the norm
-        grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, limit)))
+        norm = cast("Tensor", accelerator.clip_grad_norm_(self.parameters, limit))
+        loss, grad_norm = torch.stack((mean_loss, norm)).tolist()  # one read: a GPU is waited for once a step
         if accelerator.scaler or math.isfinite(grad_norm):  # a scaler skips the step itself and lowers its factor
             self.optimizer.step()
             if self._average and not self.optimizer.step_was_skipped:
