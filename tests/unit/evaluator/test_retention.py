@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from evaluator.agenda import Agenda
 from evaluator.replay import replay
 from evaluator.results_table import ResultsTable
 from evaluator.retention import beyond, by_worth, delete
+from evaluator.run_mode import RunMode
 from shared.config.dumping import dump_config
 from shared.config.loading import load_config
 from shared.errors import RunFolderError
@@ -250,6 +254,18 @@ def test_who_asks_for_deleted_weights_is_told(run: RunDir) -> None:
     assert "80, 100, 140" in caught.value.hint
     assert "snapshots_total_limit was 3" in why_not_shippable(run, 40)
     assert why_not_shippable(run, 80) == ""
+
+
+def test_a_request_to_evaluate_deleted_weights_is_answered_with_the_reason(run: RunDir) -> None:
+    retain(run)
+    request = requests.submit_evaluation(run, 40, "somebody")
+    run_mode = cast("RunMode", SimpleNamespace(once=True, current="drain"))
+    with hold_role(run, "evaluator") as status:
+        agenda = Agenda(run, run_mode, status, run.read_metric_descriptions(), run.read_config())
+        assert agenda.unfinished() == []
+    answer = requests.read_answer(run, request)
+    assert answer
+    assert answer.ignored == "the weights of step 40 were deleted (train.snapshots_total_limit)"
 
 
 def test_copies_archives_and_sweeps_cope(run: RunDir, tmp_path: Path) -> None:

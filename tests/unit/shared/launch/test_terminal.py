@@ -183,6 +183,16 @@ def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(r
     assert told == ["• step 5 skipped: loss nan", "• step 9 skipped: loss nan"]
 
 
+def test_what_the_run_will_take_on_disk_is_said_once(run: RunDir) -> None:
+    terminal = Terminal(run)
+    text = terminal.console.file = io.StringIO()
+    with hold_role(run, "trainer") as status:
+        status.update("training", forecast="this run will take about 2.0 GiB on disk, 100.0 MiB for each snapshot")
+        terminal.render()
+        terminal.render()
+    assert text.getvalue().count("about 2.0 GiB on disk") == 1
+
+
 def test_what_the_command_has_said_before_is_not_said_again(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal(run, ["dress has no number"])
     with hold_role(run, "trainer") as status:
