@@ -40,6 +40,8 @@ READMES = ("README.md", "README.zh-Hans.md", "README.zh-Hant.md")
 SECTION = re.compile(r"^## `(\S+)`: (.*?)\n\n```\n(.*?)```$", re.DOTALL | re.MULTILINE)
 """Of a report: script, facts, what it printed."""
 SCRIPTS = (
+    "training_throughput.py",
+    "training_floor.py",
     "live_evaluation.py",
     "snapshot_to_row.py",
     "hot_swap.py",
