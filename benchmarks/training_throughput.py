@@ -42,6 +42,7 @@ from benchmarks import report
 from benchmarks.row import Row, middle, ratio, tell
 from pocket.lessons.garments import write_concept
 from shared.errors import ConfigError, exit_code_of
+from shared.files.publication import sha256
 from shared.launch.supervisor import child_environment
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
@@ -207,6 +208,20 @@ def peer() -> tuple[Path, str]:
     return script, python
 
 
+def about_peer() -> str:
+    """Which script it is, and with which versions it runs."""
+    script, python = peer()
+    needs = re.findall(r"check_min_version\(\"(.+?)\"\)", script.read_text(encoding="utf-8"))
+    code = (
+        "from importlib.metadata import version\n"
+        "print(*(f'{name} {version(name)}' for name in ('torch', 'diffusers', 'peft', 'accelerate')), sep=', ')"
+    )
+    versions = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return (
+        f"diffusers' script needs diffusers {', '.join(needs)}, has SHA-256 {sha256(script)}, and runs with {versions}"
+    )
+
+
 def prepare(folder: Path) -> None:
     """The demo's pictures, for us as they are and for diffusers as an image folder."""
     (folder / "imagefolder").mkdir()
@@ -328,7 +343,8 @@ def main() -> int:
     if options.compiled:
         ways["compiled"] = (equal, ("train.torch_compile=true",))
     measured: dict[str, Measured] = {}
-    facts: list[str] = []
+    facts = [about_peer()]
+    print(facts[0], flush=True)
     for way, (threads, settings) in ways.items():
         measured[way] = measure(pairs, seconds, threads, *settings)
         facts.append(f"{way}: {measured[way]}")
