@@ -429,7 +429,7 @@ def _report(chaos: Chaos, stage: Stage, minutes: float, seconds: float, load: tu
         *[f"* {text}" for text in chaos.passing],
         "",
         f"Full disk: {disk}. Clock: {clock}. Load of the machine before and at the end: {load[0]:.1f}, "
-        f"{os.getloadavg()[0]:.1f} (this run alone makes about 3); {os.cpu_count()} cores, Python "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, Python "
         f"{sys.version.split()[0]}, largest child {memory:.0f} MiB.",
         "",
         "## Every fault",
