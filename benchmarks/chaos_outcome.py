@@ -44,6 +44,7 @@ def expected(untouched: RunDir, folder: Path, steps: set[int], evaluate: Callabl
         derived.unlink(missing_ok=True)
     evaluate(run)
     untouched.evaluations.mkdir(exist_ok=True)
+    shutil.copyfile(run.metric_descriptions, untouched.metric_descriptions)  # what the tables of kept results mean
     for step in steps_in(run.evaluations) - steps_in(untouched.evaluations):
         shutil.copytree(run.evaluation(step), untouched.evaluation(step))
     return run
