@@ -47,10 +47,13 @@ SCRIPTS = (
     "hot_swap.py",
     "fleet_throughput.py",
     "large_run.py",
+    "shared_weights.py",
     "imports.py",
 )
 """In the order of README's rows."""
 LIMIT_SECONDS = 600
+CANNOT = 2
+"""Exit code of a script that lacks something here, such as a program to compare with."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ def measured(name: str, *, quick: bool) -> tuple[Section, bool]:
         end(done)
         text, wrong = done.communicate()
         failed = f"not done after {LIMIT_SECONDS} s"
-    if failed:
+    if done.returncode == CANNOT:
+        why = next((line for line in wrong.splitlines() if line.startswith("error: ")), "error: it said nothing")
+        text += f"{HEADER}\n{Row(name, '–', f'not measured: {why[7:]}')}\n"
+        failed = ""
+    elif failed:
         text += f"{HEADER}\n{Row(name, '–', f'failed: {failed}')}\n"
         print(wrong[-2000:], file=sys.stderr)
     facts = f"{time.monotonic() - begun:.0f} s, load before it {load:.1f}"

@@ -62,6 +62,18 @@ def test_a_script_that_fails_is_a_row_and_an_exit_code(tmp_path: Path, monkeypat
     assert section.rows == ["| one.py | – | failed: exit code 7 | – |"]
 
 
+def test_a_script_that_lacks_something_here_is_a_row_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    said = "import sys; print('error: there is no checkout\\nhint: get one', file=sys.stderr); sys.exit(2)"
+    (tmp_path / "benchmarks" / "one.py").write_text(said)
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    section, succeeded = bench.measured("one.py", quick=True)
+    assert succeeded
+    assert section.rows == ["| one.py | – | not measured: there is no checkout | – |"]
+
+
 def test_only_names_scripts_that_there_are() -> None:
     command = [sys.executable, "benchmarks/bench.py", "--only", "none.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
