@@ -159,7 +159,7 @@ def rank_and_alpha(module: str, adapter_metadata: dict[str, Any]) -> tuple[int, 
 
     try:
         return int(value_of("r", "rank_pattern")), float(value_of("lora_alpha", "alpha_pattern"))
-    except re.error as error:
+    except (re.error, OverflowError) as error:  # the latter of a number that no float can hold
         raise ValueError(str(error)) from None
 
 
@@ -171,7 +171,10 @@ def scale(module: str, adapter_metadata: dict[str, Any]) -> float:
     """
     rank, alpha = rank_and_alpha(module, adapter_metadata)
     rslora = adapter_metadata[f"{module.partition('.')[0]}.use_rslora"]
-    return alpha / (math.sqrt(rank) if rslora else rank)
+    try:
+        return alpha / (math.sqrt(rank) if rslora else rank)
+    except ArithmeticError as error:  # a rank of 0, a number that no float can hold
+        raise ValueError(str(error)) from None
 
 
 def is_convolution(shape: Sequence[int]) -> bool:

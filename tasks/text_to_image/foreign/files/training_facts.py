@@ -60,4 +60,6 @@ def _number(text: str) -> int | float | None:
         return None
     if not math.isfinite(value):
         return None
+    if not math.isfinite(value):
+        return None
     return int(value) if value.is_integer() else value
