@@ -276,8 +276,9 @@ def _started(
     output = log if log.name == "output.log" else folder / "output.log"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-        )
+            command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            start_new_session=True,  # as run.py starts the trainer: Linux shares processors out by session
+        )  # fmt: skip
     return Program(name, process, log, mark, trainer)
 
 
