@@ -101,6 +101,8 @@ def records_damaged(scene: Scene, draw: random.Random) -> str | None:
     run = scene.run
     derived = [run.metrics_csv, run.path / "best.json", run.path / "metrics.json", run.path / "averages.csv"]
     path = pick(draw, [*run.processes.glob("*.json"), *(path for path in derived if path.exists())])
+    if path == run.metrics_csv:
+        scene.broken.append(Broken("metrics.csv", by_hand=False, is_named=False))
     return _damage(path, draw) if path else None
 
 
@@ -120,13 +122,16 @@ def damaged_while_down(scene: Scene, draw: random.Random) -> str | None:
     if scene.program is None:
         return None
     scene.bring_down(number)
+    scene.forget_mended()
     scene.check_at_once(f"down after {number.name}")
     done = list(filter(None, (damage(scene, draw) for damage in damages)))
     named = "\n".join(map(str, _all_problems(scene)))
-    scene.violations += [f"check does not name {one.name}" for one in scene.broken if one.name not in named]
+    scene.violations += [
+        f"check does not name {one.name}" for one in scene.broken if one.is_named and one.name not in named
+    ]
     if any(one.by_hand for one in scene.broken):
         done.append(scene.repair())
-        scene.broken.clear()
+        scene.broken = [one for one in scene.broken if not one.by_hand]
         scene.violations += [f"not whole after check --repair: {problem}" for problem in scene.problems()]
     scene.start()
     return f"down by {number.name}; {'; '.join(done)}" if done else f"down by {number.name}"
@@ -200,6 +205,8 @@ def _table_or_record(scene: Scene, draw: random.Random) -> str | None:
     run = scene.run
     paths = [run.metrics_csv, run.path / "best.json", run.dataset_csv, run.path / "metrics.json"]
     path = pick(draw, [path for path in (*paths, *run.processes.glob("*.json")) if path.exists()])
+    if path == run.metrics_csv:
+        scene.broken.append(Broken("metrics.csv", by_hand=False, is_named=False))
     return _damage(path, draw) if path else None
 
 

@@ -48,6 +48,8 @@ class Broken:
     """A part of what `check` says."""
     by_hand: bool
     """Whether `check --repair` is needed; else the next start mends it."""
+    is_named: bool = True
+    """Whether `check` must name it: a number that was changed in a table that is derived is not found."""
 
 
 @dataclass
@@ -198,6 +200,12 @@ class Scene:
         found = integrity.check(self.run, tasks.find(self.run.read_config().run.task))
         return [problem for problem in found if not any(one.name in problem.text for one in self.broken)]
 
+    def forget_mended(self) -> None:
+        """What `check` no longer names is no longer broken."""
+        broken, self.broken = self.broken, []
+        named = "\n".join(map(str, self.problems()))
+        self.broken = [one for one in broken if one.name in named]
+
     def check_at_once(self, when: str) -> None:
         """What must hold in this very moment, whoever was killed; what is named for a moment only is kept apart."""
         found = {str(problem) for problem in self.problems() if problem.invariant not in HEALING}
@@ -220,6 +228,7 @@ class Scene:
                 found = self.problems()
                 self.violations += [f"{when}: not whole at the end: {problem}" for problem in found]
                 break
+        self.forget_mended()
         self._require_no_step_back(when)
         return time.monotonic() - begun, done
 
