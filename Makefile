@@ -69,7 +69,7 @@ $(AUDIT)/.ready: audit.txt
 	$(AUDIT)/bin/python -m pip install --quiet --requirement audit.txt
 	@touch $@
 
-audit: $(READY) $(AUDIT)/.ready ## A list of all packages in build/sbom.json; then known vulnerabilities, which needs pypi.org
+audit: $(READY) $(AUDIT)/.ready ## A list of all packages in build/sbom.json; then known vulnerabilities, which needs PyPI
 	mkdir -p build
 	$(AUDIT)/bin/cyclonedx-py environment --of JSON -o build/sbom.json $(BIN)/python
 	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off

@@ -45,6 +45,8 @@ EXECUTED = {
     "pip install dist/darkroom-*.whl": f"{WHEEL}::installed",
     "darkroom demo": f"{WHEEL}::test_the_demo_trains_where_the_person_is",
     "python run.py sweep my-sweep.toml": "tests/integration/test_sweep.py::test_a_killed_sweep_goes_on",
+    "python run.py sweep my-sweep.toml --retry": "tests/unit/shared/sweeps/test_command.py"
+    "::test_three_failures_in_a_row_have_the_exit_code_and_a_cure_that_works",
     "python run.py sweep my-sweep.toml --status": "tests/unit/shared/sweeps/test_command.py::test_the_status_is_shown",
     "make demo": "tests/docs/test_commands_run.py::test_the_demos",
 }
@@ -59,6 +61,7 @@ LEFT = {
     "docker run": DAEMON,
     "export": "sets a variable of the shell",
     "hf download": NETWORK,
+    "make bench": "takes twenty minutes; its parts are run in tests/unit/benchmarks",
     "make chaos": "takes ten minutes; a short one is run in tests/integration/test_chaos.py",
     "make fix": "changes the files of the clone",
     "make audit": NETWORK,

@@ -73,11 +73,18 @@ def test_a_signal_lets_the_trial_save_and_the_same_command_goes_on(file: Path, m
     assert (record.state, [trial.state for trial in record.trials]) == ("stopped", ["waiting"])
 
 
-def test_three_failures_in_a_row_have_the_exit_code_and_the_cure(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_failures_in_a_row_have_the_exit_code_and_a_cure_that_works(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command, "Here", lambda: Stage(good_ranks, fails=lambda settings: 3))
     failed = CliRunner().invoke(run.app, ["sweep", str(file)])
     assert failed.exit_code == 4
     assert "3 trials in a row have failed; the last one: exit code 3: no luck with 8; take another" in failed.stderr
+    assert "with --retry it tries these once more" in " ".join(failed.stderr.split())
+    monkeypatch.setattr(command, "Here", lambda: Stage(good_ranks))
+    again = CliRunner().invoke(run.app, ["sweep", str(file), "--retry"])
+    assert again.exit_code == 0, again.output
+    assert "trials that have failed and are tried again: 3" in again.output
 
 
 def test_without_optuna_the_extra_is_named_and_nothing_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
