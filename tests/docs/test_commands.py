@@ -61,7 +61,7 @@ LEFT = {
     "docker run": DAEMON,
     "export": "sets a variable of the shell",
     "hf download": NETWORK,
-    "make bench": "takes twenty minutes; its parts are run in tests/unit/benchmarks",
+    "make bench": "takes twenty minutes; its list is checked in tests/docs/test_bench.py",
     "make chaos": "takes ten minutes; a short one is run in tests/integration/test_chaos.py",
     "make fix": "changes the files of the clone",
     "make audit": NETWORK,
