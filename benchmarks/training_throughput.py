@@ -25,6 +25,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -337,6 +338,7 @@ def main() -> int:
         absent = "not measured: DIFFUSERS_EXAMPLES is not set"
         tell([Row("training steps per second", "diffusers' script", absent, "≥ 1.4 ×")])
         return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends what is suspended, too
     begun, load = time.monotonic(), os.getloadavg()[0]
     pairs, seconds = (3, 3.0) if options.quick else (9, 8.0)
     equal = max(1, (os.cpu_count() or 1) // 2)
