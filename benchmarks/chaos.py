@@ -139,7 +139,6 @@ class Chaos:
         scene = self.begin(number)
         try:
             self._disturb(scene, number)
-            scene.broken = [one for one in scene.broken if one.by_hand]
             scene.check_at_once("at the end")
             scene.violations += [f"at the end: {problem}" for problem in scene.problems()]
             scene.violations += self.finish(scene)
