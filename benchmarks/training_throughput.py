@@ -3,8 +3,9 @@
 Darkroom, as `run.py train --no-evaluator --no-dashboard` starts it, beside
 `text_to_image/train_text_to_image_lora.py` of diffusers' examples, unmodified: the same base model, pictures,
 captions, size, batch, rank, trained layers, precision, learning rate and loss weights. DIFFUSERS_EXAMPLES names the
-folder `examples` of a checkout of diffusers at the tag of the installed version; DIFFUSERS_PYTHON an interpreter that
-has torchvision and datasets besides, where this one has not.
+folder `examples` of a checkout of diffusers; DIFFUSERS_PYTHON an interpreter that has torchvision besides. Without it
+the script runs with this one, and reads its pictures through the stand-in for torchvision in `benchmarks/peer`, which
+the report says.
 
 Both programs run at once, but only one at a time goes on: the other is suspended with SIGSTOP. So neighbouring
 windows of some seconds are compared, and what the machine does beside them falls on both. A window begins and ends
@@ -33,6 +34,7 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -50,6 +52,7 @@ from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path("text_to_image") / "train_text_to_image_lora.py"
+STAND_INS = ROOT / "benchmarks" / "peer"
 DEMO = ROOT / "configs" / "pocket_kimono_cpu.toml"
 THREADS = "OMP_NUM_THREADS"
 LAYERS = ["to_k", "to_q", "to_v", "to_out.0"]
@@ -185,41 +188,56 @@ class Measured:
         )
 
 
-def peer() -> tuple[Path, str]:
-    """diffusers' script, and the interpreter that runs it.
+@dataclass(frozen=True)
+class Peer:
+    """diffusers' script, the interpreter that runs it, and variables of its environment."""
+
+    script: Path
+    python: str
+    variables: Mapping[str, str]
+
+
+def peer() -> Peer:
+    """What Darkroom is measured beside.
 
     Raises:
         ConfigError: one of them is missing.
     """
-    examples, python = os.environ["DIFFUSERS_EXAMPLES"], os.environ.get("DIFFUSERS_PYTHON", sys.executable)
+    examples, own = os.environ["DIFFUSERS_EXAMPLES"], os.environ.get("DIFFUSERS_PYTHON")
+    python = own or sys.executable
     script = Path(examples).resolve() / SCRIPT
     if not examples or not script.is_file():
         raise ConfigError(
             f"DIFFUSERS_EXAMPLES is {examples!r}, must be a folder that holds {SCRIPT}",
             "check out diffusers at the tag of the installed version, and name its folder `examples`",
         )
-    imports = "import datasets, torchvision, diffusers, peft, accelerate"
-    tried = subprocess.run([python, "-c", imports], capture_output=True, text=True, check=False)
+    variables = {} if own or find_spec("torchvision") else {"PYTHONPATH": str(STAND_INS)}
+    imports = "import datasets, torchvision.transforms, diffusers, peft, accelerate"
+    tried = subprocess.run(
+        [python, "-c", imports], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
     if tried.returncode:
         raise ConfigError(
             f"{python} cannot run diffusers' script: {tried.stderr.strip().splitlines()[-1]}",
-            "make an environment with the versions of constraints.txt, torchvision and datasets, and name its "
-            "interpreter in DIFFUSERS_PYTHON",
+            "make an environment with the versions of constraints.txt and datasets, and name its interpreter in "
+            "DIFFUSERS_PYTHON",
         )
-    return script, python
+    return Peer(script, python, variables)
 
 
 def about_peer() -> str:
     """Which script it is, and with which versions it runs."""
-    script, python = peer()
-    needs = re.findall(r"check_min_version\(\"(.+?)\"\)", script.read_text(encoding="utf-8"))
+    found = peer()
+    needs = re.findall(r"check_min_version\(\"(.+?)\"\)", found.script.read_text(encoding="utf-8"))
     code = (
         "from importlib.metadata import version\n"
         "print(*(f'{name} {version(name)}' for name in ('torch', 'diffusers', 'peft', 'accelerate')), sep=', ')"
     )
-    versions = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    versions = subprocess.run([found.python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     return (
-        f"diffusers' script needs diffusers {', '.join(needs)}, has SHA-256 {sha256(script)}, and runs with {versions}"
+        f"diffusers' script needs diffusers {', '.join(needs)}, has SHA-256 {sha256(found.script)}, and runs with "
+        + versions
+        + ("; torchvision is replaced by the stand-in of benchmarks/peer" if found.variables else "")
     )
 
 
@@ -253,7 +271,7 @@ def start_ours(folder: Path, environment: Mapping[str, str], *settings: str) -> 
     return _started("Darkroom", command, folder, environment, run.train_csv, re.compile(rb"\n"), "trainer")
 
 
-def start_theirs(folder: Path, environment: Mapping[str, str], script: Path, python: str) -> Program:
+def start_theirs(folder: Path, environment: Mapping[str, str], beside: Peer) -> Program:
     """diffusers' script."""
     values = {
         "pretrained_model_name_or_path": POCKET_STABLE_DIFFUSION, "train_data_dir": folder / "imagefolder",
@@ -262,12 +280,12 @@ def start_theirs(folder: Path, environment: Mapping[str, str], script: Path, pyt
         "lr_warmup_steps": 0, "snr_gamma": SNR_GAMMA, "max_train_steps": STEPS, "checkpointing_steps": STEPS,
         "mixed_precision": "no", "seed": 0, "logging_dir": "logs",
     }  # fmt: skip
-    command = [python, str(script), "--center_crop"]
+    command = [beside.python, str(beside.script), "--center_crop"]
     command += [word for key, value in values.items() for word in (f"--{key}", str(value))]
     (folder / "theirs").mkdir(parents=True)
     log = folder / "theirs" / "output.log"
-    place = {**environment, "HF_DATASETS_CACHE": str(folder / "datasets")}
-    return _started("diffusers", command, folder, place, log, re.compile(rb" (\d+)/%d " % STEPS), str(script))
+    place = {**environment, **beside.variables, "HF_DATASETS_CACHE": str(folder / "datasets")}
+    return _started("diffusers", command, folder, place, log, re.compile(rb" (\d+)/%d " % STEPS), str(beside.script))
 
 
 def _started(
@@ -286,7 +304,7 @@ def _started(
 @contextlib.contextmanager
 def both(threads: int | None, *settings: str) -> Generator[tuple[Program, Program]]:
     """Ours and theirs, suspended after their first steps. threads: None: as each starts."""
-    script, python = peer()
+    beside = peer()
     environment = {key: value for key, value in child_environment(None).items() if key != THREADS}
     environment["DARKROOM_PARENT_PIPE"] = "0"
     if threads is not None:
@@ -298,7 +316,7 @@ def both(threads: int | None, *settings: str) -> Generator[tuple[Program, Progra
         started.callback(ours.end)
         ours.settle()
         outside = {key: value for key, value in environment.items() if not key.startswith("PYTHON")}
-        theirs = start_theirs(folder, outside, script, python)
+        theirs = start_theirs(folder, outside, beside)
         started.callback(theirs.end)
         theirs.settle()
         yield ours, theirs
