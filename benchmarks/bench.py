@@ -5,9 +5,9 @@
     python benchmarks/bench.py --quick              each in its shortest form, to see that it works: writes nothing
     python benchmarks/bench.py --readme             write README's table from the newest report
 
-A script prints a table by `benchmarks/row.py`. Its first row stands in README, all of them in the report. Measure on a
-machine that does nothing else: the report says its load before each script. A script that fails is a row that says so,
-and the exit code is 1.
+A script prints a table by `benchmarks/row.py`. Its first two rows stand in README, all of them in the report, as soon
+as it is done. Measure on a machine that does nothing else: the report says its load before each script. A script that
+fails is a row that says so, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ SCRIPTS = (
     "imports.py",
 )
 """In the order of README's rows."""
+README_ROWS = 2
+"""Of each script."""
 LIMIT_SECONDS = 600
 CANNOT = 2
 """Exit code of a script that lacks something here, such as a program to compare with."""
@@ -130,16 +132,16 @@ def report_of(sections: dict[str, Section], about: str) -> str:
     rows = [row for section in ordered for row in section.rows]
     head = f"# How fast is it, beside what one would use instead?\n\n`make bench`, {about}"
     method = (
-        "Each ratio is the median of pairs measured in alternation in one run, with their range. The first row of each "
-        "script stands in README. What each script measures, and how, is said in its file."
+        "Each ratio is the median of pairs measured in alternation in one run, with their range. The first two rows of "
+        "each script stand in README. What each script measures, and how, is said in its file."
     )
     return "\n\n".join([head, method, table(rows), *map(str, ordered)]) + "\n"
 
 
 def readme_with(text: str, report: Path) -> str:
-    """A README with a link to this report, and the first row of every script where it has the table."""
+    """A README with a link to this report, and the first rows of every script where it has the table."""
     sections = sections_in(report.read_text(encoding="utf-8"))
-    rows = [section.rows[0] for name in SCRIPTS if (section := sections.get(name)) and section.rows]
+    rows = [row for name in SCRIPTS if name in sections for row in sections[name].rows[:README_ROWS]]
     return TABLE.sub(lambda _: table(rows), LINK.sub(report.name, text))
 
 
@@ -148,6 +150,16 @@ def write_readmes() -> None:
     if report := newest_report():
         for name in READMES:
             replace_file(ROOT / name, readme_with((ROOT / name).read_text(encoding="utf-8"), report).encode())
+
+
+def write(section: Section) -> None:
+    """Into today's report, which keeps the others of the newest one, and README: a script's figures are there as soon
+    as it is done."""
+    before = newest_report()
+    kept = sections_in(before.read_text(encoding="utf-8")) if before else {}
+    report = REPORTS / f"bench-{datetime.now(UTC):%Y-%m-%d}.md"
+    replace_file(report, report_of(kept | {section.name: section}, about()).encode())
+    write_readmes()
 
 
 def about() -> str:
@@ -169,16 +181,14 @@ def main() -> int:
     if options.readme:
         write_readmes()
         return 0
-    begun, done = time.monotonic(), [measured(name, quick=options.quick) for name in options.only]
+    begun, failed = time.monotonic(), False
+    for name in options.only:
+        section, succeeded = measured(name, quick=options.quick)
+        failed = failed or not succeeded
+        if not options.quick:
+            write(section)
     print(f"{time.monotonic() - begun:.0f} s in all")
-    if not options.quick:
-        before = newest_report()
-        kept = sections_in(before.read_text(encoding="utf-8")) if before else {}
-        sections = kept | {section.name: section for section, _ in done}
-        report = REPORTS / f"bench-{datetime.now(UTC):%Y-%m-%d}.md"
-        replace_file(report, report_of(sections, about()).encode())
-        write_readmes()
-    return 0 if all(succeeded for _, succeeded in done) else 1
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

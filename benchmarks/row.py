@@ -39,7 +39,7 @@ def middle(values: Sequence[float], form: str = ".2f", unit: str = "") -> str:
 
 
 def tell(rows: Iterable[Row]) -> None:
-    """Print a table; the first row is the one that README shows."""
+    """Print a table; the first two rows are those that README shows."""
     print("\n".join([HEADER, *map(str, rows)]), flush=True)
 
 

@@ -22,7 +22,7 @@ def test_readme_says_what_the_newest_report_says(name: str) -> None:
     assert text == bench.readme_with(text, report), "run: python benchmarks/bench.py --readme"
 
 
-def test_the_table_of_a_report_is_that_of_its_scripts_and_the_readme_has_the_first_row_of_each() -> None:
+def test_the_table_of_a_report_is_that_of_its_scripts_and_the_readme_has_the_first_rows_of_each() -> None:
     report = bench.newest_report()
     assert report
     text, readme = report.read_text(encoding="utf-8"), (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def test_the_table_of_a_report_is_that_of_its_scripts_and_the_readme_has_the_fir
     for section in sections.values():
         assert section.rows
         assert text.count(section.rows[0]) == 2, "in the table and in what the script printed"
-        assert section.rows[0] in readme
+        assert all(row in readme for row in section.rows[: bench.README_ROWS])
 
 
 def test_every_script_exists_and_has_a_quick_form() -> None:
