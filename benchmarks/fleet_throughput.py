@@ -60,7 +60,11 @@ def environment(run: RunDir) -> dict[str, str]:
 
 
 def measured(run: RunDir, way: str, number: int) -> tuple[float, float, list[dict[str, str]]]:
-    """Snapshots an hour between the first and the last result, seconds of the whole, and the rows without times."""
+    """Snapshots an hour, seconds of the whole, and the rows without times.
+
+    So many evaluators begin at once, so their first results come at once, too: these do not count in the rate, which is
+    that of the others, from the first result to the last.
+    """
     begun = time.monotonic()
     (by_leases if way == "leases" else on_ray)(run, number)
     whole = time.monotonic() - begun
@@ -69,7 +73,7 @@ def measured(run: RunDir, way: str, number: int) -> tuple[float, float, list[dic
     ends = sorted(parse_time(result.created) for result in results)
     seconds = (ends[-1] - ends[0]).total_seconds()
     rows = [{name: cell for name, cell in row.items() if name not in TIMES} for row in read_rows(run.metrics_csv)]
-    return 3600 * (len(ends) - 1) / seconds, whole, rows
+    return 3600 * (len(ends) - number) / seconds, whole, rows
 
 
 def table_of(run: RunDir, numbers: tuple[int, ...]) -> tuple[list[str], list[Row]]:
@@ -112,8 +116,8 @@ def write_report(lines: list[str], seconds: float, load: float) -> None:
             "",
             *lines,
             "",
-            "The rate is that from the first result to the last; the whole command includes its start, which on Ray is "
-            "that of the cluster and of each member. The rows of metrics.csv are compared without their times.",
+            "The rate is that from the first result to the last, without the first result of each evaluator; the whole "
+            "command includes its start, which on Ray is that of the cluster and of each member. The rows of metrics.csv are compared without their times.",
             "",
             f"What limits it: {cores} cores. More evaluators than that cannot be faster, and those figures say only "
             "what sharing the cores costs. Each figure was taken once. With a GPU for each evaluator nothing is shared "
