@@ -117,7 +117,8 @@ def write_report(lines: list[str], seconds: float, load: float) -> None:
             *lines,
             "",
             "The rate is that from the first result to the last, without the first result of each evaluator; the whole "
-            "command includes its start, which on Ray is that of the cluster and of each member. The rows of metrics.csv are compared without their times.",
+            "command includes its start, which on Ray is that of the cluster and of each member. The rows of metrics.csv "
+            "are compared without their times.",
             "",
             f"What limits it: {cores} cores. More evaluators than that cannot be faster, and those figures say only "
             "what sharing the cores costs. Each figure was taken once. With a GPU for each evaluator nothing is shared "
