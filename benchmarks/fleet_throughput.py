@@ -34,7 +34,7 @@ from shared.run_folder.times import parse_time
 
 TIMES = ("timestamp", "evaluation_seconds")
 REPORT = Path(__file__).parent / "reports" / f"fleet_throughput_{os.cpu_count()}-core-cpu_{datetime.now(UTC):%Y%m}.md"
-NUM_SNAPSHOTS, NUMBERS = 8, (1, 2, 4)
+NUM_SNAPSHOTS, NUMBERS = 16, (1, 2, 4)
 NUM_PROMPTS, NUM_INFERENCE_STEPS = 6, 10
 
 
@@ -117,8 +117,8 @@ def write_report(lines: list[str], seconds: float, load: float) -> None:
             *lines,
             "",
             "The rate is that from the first result to the last, without the first result of each evaluator; the whole "
-            "command includes its start, which on Ray is that of the cluster and of each member. The rows of metrics.csv "
-            "are compared without their times.",
+            "command includes its start, which on Ray is that of the cluster and of each member. The rows of "
+            "metrics.csv are compared without their times.",
             "",
             f"What limits it: {cores} cores. More evaluators than that cannot be faster, and those figures say only "
             "what sharing the cores costs. Each figure was taken once. With a GPU for each evaluator nothing is shared "
