@@ -25,6 +25,8 @@ HEALING = {"leftovers", "tables"}
 """Invariants that a kill may break until the next start: half lines, staging folders, claims."""
 END_SECONDS = 60.0
 """For the programs of a `run.py` that was killed to save and end."""
+RESTART_SECONDS = 20.0
+"""For a program that has ended to be started again: an evaluator that a full disk has ended owes a row until then."""
 SETTLE_SECONDS = 180.0
 TICK_SECONDS = 0.1
 MAX_IDLE_STARTS = 6
@@ -210,8 +212,10 @@ class Scene:
         """What must hold in this very moment, whoever was killed; what is named for a moment only is kept apart."""
         found = {str(problem) for problem in self.problems() if problem.invariant not in HEALING}
         if found:
-            time.sleep(1.0)
-            lasting = {str(problem) for problem in self.problems()} & found
+            lasting, deadline = found, time.monotonic() + RESTART_SECONDS
+            while lasting and time.monotonic() < deadline:
+                time.sleep(0.5)
+                lasting = {str(problem) for problem in self.problems()} & lasting
             self.violations += [f"{when}: {text}" for text in sorted(lasting)]
             self.passing += [f"{when}: {text}" for text in sorted(found - lasting)]
         self._require_no_step_back(when)
