@@ -26,7 +26,7 @@ HEALING = {"leftovers", "tables"}
 END_SECONDS = 60.0
 """For the programs of a `run.py` that was killed to save and end."""
 RESTART_SECONDS = 20.0
-"""For a program that has ended to be started again: an evaluator that a full disk has ended owes a row until then."""
+"""For a program that has ended to be started again: an evaluator may owe the row of a result until then."""
 SETTLE_SECONDS = 180.0
 TICK_SECONDS = 0.1
 MAX_IDLE_STARTS = 6
