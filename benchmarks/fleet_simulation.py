@@ -19,13 +19,13 @@ import tempfile
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.process_time import milliseconds
 from dashboard.data.reader import RunReader
 from evaluator import work_queue
 from evaluator.agenda import Agenda
@@ -83,16 +83,6 @@ def write_result(run: RunDir, result: EvaluationResult) -> None:
     place = run.evaluation(result.step)
     place.mkdir(exist_ok=True)
     result.write(place / "result.json")
-
-
-def milliseconds(work: Callable[[], object], times: int = 3) -> float:
-    """Process time of one call: the fastest of some."""
-    found: list[float] = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        found.append(1000 * (time.process_time() - start))
-    return min(found)
 
 
 def claim(run: RunDir) -> None:

@@ -20,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tasks
+from benchmarks.process_time import milliseconds
 from dashboard.charts.sweep import importance_figure, trials_figure
 from dashboard.data.runs import run_lines, run_names
 from dashboard.story.cards import cards
@@ -94,16 +95,6 @@ def swept(folder: Path, size: int) -> tuple[SweepDir, list[tuple[int, float]]]:
         session.say = heard
         session.run()
     return made, spent
-
-
-def milliseconds(work: Callable[[], object], times: int = 3) -> float:
-    """Process time of one call: the fastest of some."""
-    found: list[float] = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        found.append(1000 * (time.process_time() - start))
-    return min(found)
 
 
 def copies(folder: Path, size: int) -> Path:

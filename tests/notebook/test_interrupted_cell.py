@@ -1,4 +1,4 @@
-"""F37: the stop button of a notebook in a real kernel: the cell's program is told once, saves, ends, as by Ctrl-C."""
+"""F37: somebody presses the stop button of a notebook. The program of the cell is told once, saves and ends."""
 
 from __future__ import annotations
 
